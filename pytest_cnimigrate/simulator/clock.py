@@ -29,3 +29,11 @@ class Pace:
         if jitter:
             seconds *= 1 + self.random.uniform(-jitter, jitter)
         await asyncio.sleep(self.wall(seconds))
+
+    def heartbeat_interval(self, nodes: int) -> float:
+        """The wall time between two renewals of a node's lease, with this many nodes in the cluster.
+
+        Kubelet renews every 10 s. At a high speed or with many nodes that would be nothing but heartbeats,
+        so there is a floor; whoever judges leases allows for it (several intervals, as 40 s are in reality).
+        """
+        return max(self.wall(10.0), 0.5, nodes / 250)

@@ -28,6 +28,8 @@ class HttpResponse:
     status: int
     body: bytes
     headers: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+    """How long the answer took, in simulated seconds: whoever carries it lets them pass."""
 
 
 @dataclass(frozen=True, slots=True)

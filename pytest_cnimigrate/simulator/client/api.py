@@ -94,6 +94,12 @@ class Api(Protocol):
     ) -> None:
         """Delete, with a precondition on the uid if one is given."""
 
+    async def bind(self, pod: Object, node_name: str) -> None:
+        """POST `pods/binding`: give the pod to a node; 409 if it has one already or is another pod by now."""
+
+    async def evict(self, name: str, namespace: str) -> None:
+        """POST `pods/eviction`: delete the pod unless a disruption budget forbids it (then 429)."""
+
     def watch(
         self,
         resource: Resource,

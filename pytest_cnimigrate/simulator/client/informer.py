@@ -36,6 +36,9 @@ class Informer:
         self._index_functions: dict[str, IndexFunction] = {}
         self._indexes: dict[str, defaultdict[str, dict[str, Object]]] = {}
         self._synced = asyncio.Event()
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self.version = 0
+        """The newest resource version that has been taken in."""
 
     def get(self, name: str, namespace: str = "") -> Object | None:
         return self._objects.get(f"{namespace}/{name}" if namespace else name)
@@ -54,6 +57,9 @@ class Informer:
         self._handlers.append(handler)
         for obj in self.all():
             handler(None, obj)
+
+    def remove_handler(self, handler: Handler) -> None:
+        self._handlers.remove(handler)
 
     def add_index(self, name: str, function: IndexFunction) -> None:
         """Keep objects findable by what `function` says of each (a node's name, an owner's uid, …)."""
@@ -74,12 +80,39 @@ class Informer:
         """Return once the first list has been taken in."""
         await self._synced.wait()
 
+    async def wait_until(self, holds: Callable[[], bool]) -> None:
+        """Return once `holds()`; it is asked now and after every change that is taken in.
+
+        Whoever has written waits so for the write's echo, lest the next decision be made on a stale copy:
+        `await pods.wait_until(lambda: pods.has_seen(created))`.
+        """
+        if holds():
+            return
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = (holds, future)
+        self._waiters.append(waiter)
+        try:
+            await future
+        finally:
+            self._waiters.remove(waiter)
+
+    def has_seen(self, obj: Object) -> bool:
+        """Whether this version of the object, as a write answered it, has been taken in."""
+        return self.version >= int(obj["metadata"]["resourceVersion"])
+
+    def _advance(self, version: str) -> None:
+        self.version = max(self.version, int(version or 0))
+        for holds, future in self._waiters:
+            if not future.done() and holds():
+                future.set_result(None)
+
     async def run(self) -> None:
         """List and watch until cancelled."""
         while True:
             try:
                 objects, version = await self._api.list(self.resource, field_selector=self._field_selector)
                 self._replace(objects)
+                self._advance(version)
                 self._synced.set()
                 async for event in self._api.watch(
                     self.resource, resource_version=version, field_selector=self._field_selector
@@ -88,6 +121,7 @@ class Informer:
                         self._apply(key_of(event.object), None)
                     elif event.type != "BOOKMARK":
                         self._apply(key_of(event.object), event.object)
+                    self._advance(event.object["metadata"]["resourceVersion"])
             except ApiError as error:
                 if not error.is_gone:
                     log.debug("watch of %s ended: %s", self.resource.plural, error.message)
@@ -123,7 +157,7 @@ class Informer:
             if new is not None:
                 for value in function(new):
                     index[value][key] = new
-        for handler in self._handlers:
+        for handler in tuple(self._handlers):
             handler(old, new)
 
 

@@ -1,0 +1,3 @@
+"""The plugin comes by its entry point; its own tests need pytester besides."""
+
+pytest_plugins = ["pytester"]

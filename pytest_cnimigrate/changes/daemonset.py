@@ -1,0 +1,130 @@
+"""The old CNI's DaemonSet: fencing it in, and removing it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from pytest_cnimigrate.checks import affinity
+from pytest_cnimigrate.checks.workloads import pods_that_need_the_node
+from pytest_cnimigrate.model.objects import Object, name_of, namespace_of
+from pytest_cnimigrate.model.resources import DAEMON_SETS, NODES, PODS
+from pytest_cnimigrate.providers.cluster import Cluster
+from pytest_cnimigrate.run.change import Captured, Change, ChangeError, Worksite
+
+_TEMPLATE_AFFINITY = "/spec/template/spec/affinity"
+
+
+@dataclass(frozen=True, slots=True)
+class FenceDaemonSet(Change):
+    """Require a node label in every term of a DaemonSet's required node affinity, keeping what is there.
+
+    Terms are ORed and the expressions within a term ANDed, so an expression that is missing from one term
+    fences nothing:
+    https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#node-affinity
+    """
+
+    kind: ClassVar[str] = "fence-daemonset"
+
+    namespace: str
+    name: str
+    key: str
+    value: str
+
+    def describe(self) -> str:
+        where = f"DaemonSet {self.namespace}/{self.name}"
+        return f"require {self.key} In [{self.value}] in every node affinity term of {where}"
+
+    def holds(self, cluster: Cluster) -> bool:
+        return affinity.is_required(self._get(cluster), self.key, self.value)
+
+    def capture(self, cluster: Cluster) -> Captured:
+        return {"affinity": self._get(cluster)["spec"]["template"]["spec"].get("affinity")}
+
+    def apply(self, site: Worksite) -> None:
+        daemonset = self._get(site.cluster)
+        present = daemonset["spec"]["template"]["spec"].get("affinity")
+        self._replace(site, daemonset, affinity.with_required(present, self.key, self.value))
+
+    def undo(self, site: Worksite, captured: Captured) -> None:
+        self._replace(site, self._get(site.cluster), captured["affinity"])
+
+    def _get(self, cluster: Cluster) -> Object:
+        return cluster.kube.get(DAEMON_SETS, self.name, self.namespace)
+
+    def _replace(self, site: Worksite, daemonset: Object, new: Object | None) -> None:
+        present = daemonset["spec"]["template"]["spec"].get("affinity")
+        # Both lists in it are atomic: a strategic merge would replace what somebody else has put in
+        # meanwhile. The test makes the patch fail instead.
+        patch: list[dict[str, Any]] = [
+            {
+                "op": "test",
+                "path": "/metadata/resourceVersion",
+                "value": daemonset["metadata"]["resourceVersion"],
+            }
+        ]
+        if new is not None:
+            patch.append({"op": "add", "path": _TEMPLATE_AFFINITY, "value": new})
+        elif present is not None:
+            patch.append({"op": "remove", "path": _TEMPLATE_AFFINITY})
+        site.cluster.kube.patch(DAEMON_SETS, self.name, patch, self.namespace, kind="json")
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDaemonSet(Change):
+    """Delete a CNI's DaemonSet, unless a pod on the nodes that it serves still depends on it."""
+
+    kind: ClassVar[str] = "delete-daemonset"
+
+    namespace: str
+    name: str
+    nodes: str
+    """Label selector of the nodes that it serves."""
+
+    def describe(self) -> str:
+        return f"delete DaemonSet {self.namespace}/{self.name}"
+
+    def holds(self, cluster: Cluster) -> bool:
+        return cluster.kube.find(DAEMON_SETS, self.name, self.namespace) is None
+
+    def refusal(self, cluster: Cluster) -> str:
+        nodes = {name_of(node) for node in cluster.kube.list(NODES, label_selector=self.nodes)}
+        needing = [
+            pod
+            for pod in pods_that_need_the_node(cluster.kube.list(PODS))
+            if pod["spec"]["nodeName"] in nodes
+        ]
+        if not needing:
+            return ""
+        named = ", ".join(
+            f"{namespace_of(pod)}/{name_of(pod)} on {pod['spec']['nodeName']}" for pod in needing[:3]
+        )
+        more = f" and {len(needing) - 3} more" if len(needing) > 3 else ""
+        verb = "depends" if len(needing) == 1 else "depend"
+        return (
+            f"{len(needing)} pod{'s' if len(needing) != 1 else ''} still {verb} on it ({named}{more}); "
+            "drain those nodes first"
+        )
+
+    def capture(self, cluster: Cluster) -> Captured:
+        return {"manifest": as_manifest(cluster.kube.get(DAEMON_SETS, self.name, self.namespace))}
+
+    def apply(self, site: Worksite) -> None:
+        site.cluster.kube.delete(DAEMON_SETS, self.name, self.namespace, propagation="Background")
+
+    def undo(self, site: Worksite, captured: Captured) -> None:
+        if not captured:
+            raise ChangeError(f"the journal holds no manifest of DaemonSet {self.namespace}/{self.name}")
+        site.cluster.kube.create(DAEMON_SETS, captured["manifest"], self.namespace)
+
+
+def as_manifest(obj: Object) -> Object:
+    """The object as somebody would write it: without what the server filled in for this one life of it."""
+    metadata = {
+        key: value
+        for key, value in obj["metadata"].items()
+        if key in {"name", "namespace", "labels", "annotations"} and value
+    }
+    return {key: value for key, value in obj.items() if key not in {"metadata", "status"}} | {
+        "metadata": metadata
+    }

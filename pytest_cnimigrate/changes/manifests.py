@@ -1,0 +1,66 @@
+"""Objects from manifests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from pytest_cnimigrate.model.objects import Object, name_of, namespace_of
+from pytest_cnimigrate.model.resources import Resource
+from pytest_cnimigrate.providers.cluster import Cluster
+from pytest_cnimigrate.run.change import Captured, Change, Worksite
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyObject(Change):
+    """Create one object, or bring it to what its manifest says, by server-side apply."""
+
+    kind: ClassVar[str] = "apply-object"
+
+    manifest: Object
+
+    def describe(self) -> str:
+        namespace = namespace_of(self.manifest)
+        where = f"{namespace}/" if namespace else ""
+        return f"apply {self.manifest['kind']} {where}{name_of(self.manifest)}"
+
+    def holds(self, cluster: Cluster) -> bool:
+        resource = self._resource(cluster)
+        present = cluster.kube.find(resource, name_of(self.manifest), namespace_of(self.manifest))
+        return present is not None and is_contained(self.manifest, present)
+
+    def capture(self, cluster: Cluster) -> Captured:
+        resource = self._resource(cluster)
+        present = cluster.kube.find(resource, name_of(self.manifest), namespace_of(self.manifest))
+        return {"existed": present is not None}
+
+    def apply(self, site: Worksite) -> None:
+        site.cluster.kube.apply(self._resource(site.cluster), self.manifest)
+
+    def undo(self, site: Worksite, captured: Captured) -> None:
+        if not captured["existed"]:
+            resource = self._resource(site.cluster)
+            site.cluster.kube.delete(resource, name_of(self.manifest), namespace_of(self.manifest))
+
+    def _resource(self, cluster: Cluster) -> Resource:
+        return cluster.kube.resource_of(self.manifest["apiVersion"], self.manifest["kind"])
+
+
+def is_contained(wanted: object, present: object) -> bool:
+    """Whether everything that a manifest says stands in the object; the server may have added more.
+
+    A null in a manifest says nothing. Lists must agree entry by entry, since their order may matter.
+    """
+    if wanted is None:
+        return True
+    if isinstance(wanted, dict):
+        if not isinstance(present, dict):
+            return not wanted
+        return all(is_contained(value, present.get(key)) for key, value in wanted.items())
+    if isinstance(wanted, list):
+        return (
+            isinstance(present, list)
+            and len(wanted) == len(present)
+            and all(is_contained(one, other) for one, other in zip(wanted, present, strict=True))
+        )
+    return wanted == present

@@ -1,0 +1,149 @@
+"""Node groups: creating, labelling, scaling and deleting them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from pytest_cnimigrate.providers.cluster import Cluster
+from pytest_cnimigrate.providers.node_groups import NodeGroup, NodeGroupSpec
+from pytest_cnimigrate.run.change import Captured, Change, ChangeError, Worksite
+
+
+def _existing(cluster: Cluster, name: str) -> NodeGroup:
+    group = cluster.node_groups.find(name)
+    if group is None:
+        raise ChangeError(
+            f"cluster {cluster.name} has no node group {name}; check the names in scenario.yaml"
+        )
+    return group
+
+
+@dataclass(frozen=True, slots=True)
+class CreateNodeGroup(Change):
+    """Create a node group without nodes, fenced by its taint from the first moment."""
+
+    kind: ClassVar[str] = "create-nodegroup"
+
+    name: str
+    like: str
+    instance_type: str
+    maximum: int
+    taints: list[dict[str, str]]
+    labels: dict[str, str] = field(default_factory=dict)
+
+    def describe(self) -> str:
+        taints = ", ".join(f"{taint['key']}={taint['value']}:{taint['effect']}" for taint in self.taints)
+        return f"create node group {self.name} with 0 nodes, like {self.like}, tainted {taints}"
+
+    def holds(self, cluster: Cluster) -> bool:
+        return cluster.node_groups.find(self.name) is not None
+
+    def apply(self, site: Worksite) -> None:
+        site.cluster.node_groups.create(
+            NodeGroupSpec(
+                name=self.name,
+                like=self.like,
+                taints=tuple(self.taints),
+                labels=self.labels,
+                instance_type=self.instance_type,
+                maximum=self.maximum,
+            )
+        )
+
+    def undo(self, site: Worksite, captured: Captured) -> None:
+        site.cluster.node_groups.delete(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelNodeGroup(Change):
+    """Set labels of a node group, so that nodes which replace others carry them from the start."""
+
+    kind: ClassVar[str] = "label-nodegroup"
+
+    name: str
+    labels: dict[str, str]
+
+    def describe(self) -> str:
+        return f"label node group {self.name} with {', '.join(f'{k}={v}' for k, v in self.labels.items())}"
+
+    def holds(self, cluster: Cluster) -> bool:
+        present = _existing(cluster, self.name).labels
+        return all(present.get(key) == value for key, value in self.labels.items())
+
+    def capture(self, cluster: Cluster) -> Captured:
+        present = _existing(cluster, self.name).labels
+        return {"labels": {key: present.get(key) for key in self.labels}}
+
+    def apply(self, site: Worksite) -> None:
+        site.cluster.node_groups.label(self.name, add=self.labels)
+
+    def undo(self, site: Worksite, captured: Captured) -> None:
+        before: dict[str, str | None] = captured["labels"]
+        site.cluster.node_groups.label(
+            self.name,
+            add={key: value for key, value in before.items() if value is not None},
+            remove=tuple(key for key, value in before.items() if value is None),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleNodeGroup(Change):
+    """Set the desired number of nodes, raising the group's maximum (or lowering its minimum) if needed."""
+
+    kind: ClassVar[str] = "scale-nodegroup"
+
+    name: str
+    desired: int
+
+    def describe(self) -> str:
+        return f"scale node group {self.name} to {self.desired} nodes"
+
+    def holds(self, cluster: Cluster) -> bool:
+        return _existing(cluster, self.name).desired == self.desired
+
+    def capture(self, cluster: Cluster) -> Captured:
+        group = _existing(cluster, self.name)
+        return {"minimum": group.minimum, "maximum": group.maximum, "desired": group.desired}
+
+    def apply(self, site: Worksite) -> None:
+        group = _existing(site.cluster, self.name)
+        site.cluster.node_groups.scale(
+            self.name,
+            minimum=min(group.minimum, self.desired),
+            maximum=max(group.maximum, self.desired),
+            desired=self.desired,
+        )
+
+    def undo(self, site: Worksite, captured: Captured) -> None:
+        site.cluster.node_groups.scale(
+            self.name,
+            minimum=captured["minimum"],
+            maximum=captured["maximum"],
+            desired=captured["desired"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteNodeGroup(Change):
+    """Delete a node group. There is no way back."""
+
+    kind: ClassVar[str] = "delete-nodegroup"
+
+    name: str
+
+    def describe(self) -> str:
+        return f"delete node group {self.name}"
+
+    def holds(self, cluster: Cluster) -> bool:
+        return cluster.node_groups.find(self.name) is None
+
+    def refusal(self, cluster: Cluster) -> str:
+        desired = _existing(cluster, self.name).desired
+        return f"it still wants {desired} nodes; scale it to 0 first" if desired else ""
+
+    def apply(self, site: Worksite) -> None:
+        site.cluster.node_groups.delete(self.name)
+
+    def undo(self, site: Worksite, captured: Captured) -> None:
+        raise ChangeError(f"a deleted node group cannot be brought back; create {self.name} anew")

@@ -1,0 +1,167 @@
+"""Cilium: its agents, its operator, its objects, and which pods it manages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping
+
+from pytest_cnimigrate.checks.workloads import SUPERSEDED_REASONS, is_finished, uses_host_network
+from pytest_cnimigrate.kube.client import KubeReader
+from pytest_cnimigrate.kube.errors import KubeError
+from pytest_cnimigrate.model.objects import Object, is_terminating, key_of, name_of, namespace_of
+from pytest_cnimigrate.model.resources import CILIUM_ENDPOINTS, PODS
+
+AGENT_SELECTOR = "k8s-app=cilium"
+OPERATOR_SELECTOR = "io.cilium/app=operator"
+CNI_FILE = "05-cilium.conflist"
+"""Cilium's CNI configuration file, by this name since 1.14."""
+
+
+def watcher_on(config: Object) -> list[str]:
+    """Problems: the operator's watcher for unmanaged pods is on in `cilium-config`.
+
+    `unmanaged-pod-watcher-interval` is "0" when it is off.
+    """
+    interval = (config.get("data") or {}).get("unmanaged-pod-watcher-interval")
+    if interval == "0":
+        return []
+    return [
+        f"ConfigMap {key_of(config)}: unmanaged-pod-watcher-interval is {interval or 'absent'}: "
+        "the operator restarts pods that Cilium does not manage; "
+        "set operator.unmanagedPodWatcher.restart=false"
+    ]
+
+
+def watcher_off(config: Object) -> list[str]:
+    """Problems: the watcher for unmanaged pods is still off."""
+    interval = (config.get("data") or {}).get("unmanaged-pod-watcher-interval")
+    if interval in {None, "0"}:
+        return [f"ConfigMap {key_of(config)}: unmanaged-pod-watcher-interval is {interval or 'absent'}: off"]
+    return []
+
+
+def taint_key_differs(config: Object, key: str) -> list[str]:
+    """Problems: the operator removes another taint than the one the node group gives."""
+    configured = (config.get("data") or {}).get("agent-not-ready-taint-key", "node.cilium.io/agent-not-ready")
+    if configured == key:
+        return []
+    return [
+        f"ConfigMap {key_of(config)}: agent-not-ready-taint-key is {configured}, the group's taint is {key}: "
+        "the operator would never remove it"
+    ]
+
+
+def agent_not_owning_cni(kube: KubeReader, agents: Iterable[Object]) -> list[str]:
+    """Problems: agents that have not written their node's CNI configuration file.
+
+    The agent's own status is asked (`cilium-dbg status -o json`, field `cni-file`): the node's conditions
+    say only that an agent was Ready once.
+    """
+    problems = []
+    for pod in agents:
+        node = pod["spec"].get("nodeName", "(none)")
+        command = ["cilium-dbg", "status", "-o", "json"]
+        try:
+            result = kube.exec(name_of(pod), namespace_of(pod), command, container="cilium-agent")
+        except KubeError as error:
+            problems.append(f"node {node}: agent {name_of(pod)} cannot be asked: {error}")
+            continue
+        if result.exit_code != 0:
+            problems.append(
+                f"node {node}: agent {name_of(pod)} does not answer: {result.stderr.strip()[:200]}"
+            )
+            continue
+        try:
+            status = json.loads(result.stdout).get("cni-file") or {}
+        except ValueError:
+            problems.append(f"node {node}: agent {name_of(pod)} answers with something that is not JSON")
+            continue
+        # The state is spelled `Ok` by the agent; older ones said `ok`.
+        if str(status.get("state", "")).lower() != "ok" or CNI_FILE not in status.get("msg", ""):
+            problems.append(
+                f"node {node}: Cilium does not own the CNI configuration: cni-file is "
+                f"{status.get('state', 'absent')} ({status.get('msg', 'no message')})"
+            )
+    return problems
+
+
+def node_objects_wrong(
+    cilium_nodes: Iterable[Object], nodes: Iterable[Object], *, absent_from: Collection[str] = ()
+) -> list[str]:
+    """Problems: a node without its CiliumNode, one with an operator error or no addresses, or one too many.
+
+    `nodes` are those that Cilium serves, `absent_from` the names of nodes that must not have a CiliumNode.
+    """
+    present = {name_of(item): item for item in cilium_nodes}
+    problems = [
+        f"node {name} has a CiliumNode although the old CNI serves it"
+        for name in absent_from
+        if name in present
+    ]
+    for node in nodes:
+        item = present.get(name_of(node))
+        if item is None:
+            problems.append(f"node {name_of(node)} has no CiliumNode")
+        else:
+            problems += _node_object_problems(item, node)
+    return problems
+
+
+def _node_object_problems(item: Object, node: Object) -> list[str]:
+    name = f"CiliumNode {name_of(item)}"
+    spec, status = item.get("spec") or {}, (item.get("status") or {}).get("ipam") or {}
+    ipam = spec.get("ipam") or {}
+    error = (status.get("operator-status") or {}).get("error")
+    if error:
+        return [f"{name}: the operator reports: {error}"]
+    if ipam.get("podCIDRs"):
+        return []
+    pool, used = ipam.get("pool") or {}, status.get("used") or {}
+    if not pool:
+        return [f"{name} has neither addresses nor pod ranges yet"]
+    problems = []
+    if len(pool) <= len(used):
+        problems.append(f"{name}: all of its {len(pool)} addresses are in use")
+    instance = node["spec"].get("providerID", "").rpartition("/")[2]
+    if spec.get("instance-id") != instance:
+        problems.append(
+            f"{name}: instance-id is {spec.get('instance-id') or 'empty'}, the node is instance {instance}"
+        )
+    return problems
+
+
+def is_manageable(pod: Object) -> bool:
+    """Whether a CNI should be managing this pod: it runs and has a network of its own."""
+    status = pod.get("status", {})
+    return (
+        status.get("phase") == "Running"
+        and not uses_host_network(pod)
+        and not is_terminating(pod)
+        and not (is_finished(pod) or status.get("reason") in SUPERSEDED_REASONS)
+    )
+
+
+def unmanaged_pods(kube: KubeReader, nodes: Collection[str]) -> list[str]:
+    """Problems: pods on these nodes that Cilium does not manage, read afresh."""
+    return unmanaged(kube.list(PODS), kube.list(CILIUM_ENDPOINTS), nodes)
+
+
+def unmanaged(pods: Iterable[Object], endpoints: Iterable[Object], nodes: Collection[str]) -> list[str]:
+    """Problems: running pods on Cilium's nodes without a ready CiliumEndpoint.
+
+    A CiliumEndpoint has its pod's name; one that exists means that Cilium manages the pod.
+    """
+    states: Mapping[str, str] = {
+        key_of(endpoint): (endpoint.get("status") or {}).get("state", "") for endpoint in endpoints
+    }
+    problems = []
+    for pod in pods:
+        if pod["spec"].get("nodeName") not in nodes or not is_manageable(pod):
+            continue
+        state = states.get(key_of(pod))
+        where = f"pod {key_of(pod)} on node {pod['spec']['nodeName']}"
+        if state is None:
+            problems.append(f"{where} is not managed by Cilium (no CiliumEndpoint)")
+        elif state != "ready":
+            problems.append(f"{where}: its CiliumEndpoint is {state or 'without a state'}")
+    return problems

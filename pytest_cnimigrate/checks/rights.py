@@ -1,0 +1,77 @@
+"""Rights that a run needs in the cluster, asked for before anything is touched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pytest_cnimigrate.kube.client import KubeReader
+from pytest_cnimigrate.model.resources import (
+    CONFIG_MAPS,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    DAEMON_SETS,
+    DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
+    JOBS,
+    NETWORK_POLICIES,
+    NODES,
+    PODS,
+    ROLE_BINDINGS,
+    ROLES,
+    SECRETS,
+    SERVICE_ACCOUNTS,
+    SERVICES,
+    STATEFUL_SETS,
+    Resource,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """A verb on a resource, e.g. `patch` on `nodes`, in all namespaces."""
+
+    verb: str
+    resource: Resource
+    subresource: str = ""
+
+    def __str__(self) -> str:
+        subresource = f"/{self.subresource}" if self.subresource else ""
+        return f"{self.verb} {self.resource.group_resource}{subresource}"
+
+
+def _on(verbs: str, *resources: Resource) -> tuple[Right, ...]:
+    return tuple(Right(verb, resource) for resource in resources for verb in verbs.split())
+
+
+NODE_POOL = (
+    *_on("get list patch", NODES, DAEMON_SETS, DEPLOYMENTS),
+    *_on("get list", PODS, STATEFUL_SETS, JOBS, DISRUPTION_BUDGETS),
+    *_on("get list create delete", NETWORK_POLICIES),
+    # What goldpinger's and Cilium's objects are made with.
+    *_on(
+        "create patch delete",
+        SERVICE_ACCOUNTS,
+        ROLES,
+        ROLE_BINDINGS,
+        SERVICES,
+        CONFIG_MAPS,
+        DAEMON_SETS,
+        DEPLOYMENTS,
+    ),
+    # Helm keeps its releases in Secrets.
+    *_on("get list create update delete", SECRETS),
+    *_on("get list", CUSTOM_RESOURCE_DEFINITIONS),
+    Right("create", PODS, "eviction"),
+    Right("get", PODS, "proxy"),
+    Right("create", PODS, "exec"),
+)
+"""What the node-pool scenario asks of the API server."""
+
+
+def missing(kube: KubeReader, rights: Iterable[Right]) -> list[str]:
+    """Problems: rights that the API server says we do not have (SelfSubjectAccessReview)."""
+    return [
+        f"no right to {right}; ask for it, or use a user who has it"
+        for right in dict.fromkeys(rights)
+        if not kube.can_i(right.verb, right.resource, subresource=right.subresource)
+    ]

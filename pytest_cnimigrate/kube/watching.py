@@ -1,0 +1,202 @@
+"""List, then watch, for as long as somebody wants to know: one consistent story of a resource's objects."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import orjson
+import urllib3
+
+from pytest_cnimigrate.kube import paths
+from pytest_cnimigrate.kube.errors import Gone, KubeError, from_status
+from pytest_cnimigrate.kube.retrying import Timeouts
+from pytest_cnimigrate.kube.transport import Query, Request, Transport
+from pytest_cnimigrate.model.objects import Object, key_of
+from pytest_cnimigrate.model.resources import Resource
+
+log = logging.getLogger("cnimigrate.kube.watch")
+
+EventType = Literal["ADDED", "MODIFIED", "DELETED", "SYNCED"]
+
+SERVER_TIMEOUT = 60
+"""Seconds after which the server ends a watch by itself, so that a dead one is never older than that."""
+READ_SLACK = 15.0
+"""Seconds of silence beyond that until we take the connection for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """What happened to an object; for `SYNCED` (a list has been taken in) the object is empty."""
+
+    type: EventType
+    object: Object
+
+
+class Lister(Protocol):
+    def __call__(self) -> tuple[list[Object], str]:
+        """All objects, and the list's resource version."""
+
+
+class Watch:
+    """Iterate over it in one thread; `stop()` it from any.
+
+    First every object there is, as ADDED; then SYNCED; then changes as they happen. When the server has
+    forgotten our place (410) the list is read again and told as differences, so what vanished meanwhile is
+    reported as DELETED, with its last known state. Interruptions are survived by asking again, with growing
+    pauses; `on_interruption` hears of each. What cannot heal (403, 404, …) is raised, as is any failure of
+    the very first list.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        lister: Lister,
+        resource: Resource,
+        *,
+        namespace: str = "",
+        query: Query = (),
+        on_interruption: Callable[[KubeError], None] | None = None,
+        server_timeout: int = SERVER_TIMEOUT,
+        read_slack: float = READ_SLACK,
+    ) -> None:
+        self._transport = transport
+        self._lister = lister
+        self._resource = resource
+        self._namespace = namespace
+        self._query = query
+        self._on_interruption = on_interruption
+        self._server_timeout = server_timeout
+        self._read_slack = read_slack
+        self._known: dict[str, Object] = {}
+        self._version = ""
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._response: urllib3.BaseHTTPResponse | None = None
+
+    def stop(self) -> None:
+        """End the iteration soon, even if it is waiting for the server. Any thread; any number of times."""
+        with self._lock:
+            self._stopped.set()
+            if isinstance(self._response, urllib3.HTTPResponse):
+                self._response.shutdown()
+
+    def __enter__(self) -> Watch:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def __iter__(self) -> Iterator[WatchEvent]:
+        first = True
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                if not self._version:
+                    yield from self._list()
+                    first = False
+                started = time.monotonic()
+                for event in self._stream():
+                    failures = 0
+                    yield event
+                if time.monotonic() - started < 1.0:
+                    # A server that ends watches at once (it is going down) must not be asked in a hot loop.
+                    self._stopped.wait(self._transport.retries.backoff(1))
+            except Gone as error:
+                if not self._version:
+                    raise
+                log.info("watch of %s starts again: %s", self._resource.plural, error.message)
+                self._version = ""
+            except KubeError as error:
+                if self._stopped.is_set():
+                    return
+                if first or not self._heals(error):
+                    raise
+                failures += 1
+                log.info("watch of %s interrupted: %s", self._resource.plural, error)
+                if self._on_interruption is not None:
+                    self._on_interruption(error)
+                self._stopped.wait(self._transport.retries.backoff(failures))
+
+    def _heals(self, error: KubeError) -> bool:
+        return error.retriable or (error.status == 403 and self._transport.retries.transient_forbidden)
+
+    def _list(self) -> Iterator[WatchEvent]:
+        objects, version = self._lister()
+        fresh = {key_of(obj): obj for obj in objects}
+        for key, old in list(self._known.items()):
+            new = fresh.get(key)
+            if new is None or new["metadata"]["uid"] != old["metadata"]["uid"]:
+                yield self._take("DELETED", old)
+        for key, obj in fresh.items():
+            known = self._known.get(key)
+            if known is None:
+                yield self._take("ADDED", obj)
+            elif known["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+                yield self._take("MODIFIED", obj)
+        self._version = version
+        yield WatchEvent("SYNCED", {})
+
+    def _take(self, kind: EventType, obj: Object) -> WatchEvent:
+        if kind == "DELETED":
+            self._known.pop(key_of(obj), None)
+        else:
+            self._known[key_of(obj)] = obj
+        return WatchEvent(kind, obj)
+
+    def _stream(self) -> Iterator[WatchEvent]:
+        request = Request(
+            "watch",
+            paths.spoken(self._resource, namespace=self._namespace),
+            paths.collection(self._resource, self._namespace),
+            query=[
+                *self._query,
+                ("watch", "true"),
+                ("allowWatchBookmarks", "true"),
+                ("resourceVersion", self._version),
+                ("timeoutSeconds", str(self._server_timeout)),
+            ],
+        )
+        timeouts = Timeouts(self._transport.timeouts.connect, self._server_timeout + self._read_slack)
+        with self._transport.open(request, timeouts=timeouts) as response:
+            if not self._register(response):
+                return
+            try:
+                for line in _lines(response):
+                    if self._stopped.is_set():
+                        return
+                    event = self._read(request, orjson.loads(line))
+                    if event is not None:
+                        yield event
+            finally:
+                self._register(None)
+
+    def _register(self, response: urllib3.BaseHTTPResponse | None) -> bool:
+        """Let `stop()` reach the connection; False when it has been called already."""
+        with self._lock:
+            self._response = response
+            return not self._stopped.is_set()
+
+    def _read(self, request: Request, raw: Object) -> WatchEvent | None:
+        kind, obj = raw["type"], raw["object"]
+        if kind == "ERROR":
+            raise from_status(self._transport.attempt_of(request), int(obj.get("code") or 500), obj)
+        self._version = obj["metadata"]["resourceVersion"]
+        return None if kind == "BOOKMARK" else self._take(kind, obj)
+
+
+def _lines(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The stream's JSON lines, as soon as each is whole."""
+    rest: list[bytes] = []
+    for chunk in response.stream(amt=None, decode_content=False):
+        head, *tail = chunk.split(b"\n")
+        rest.append(head)
+        for piece in tail:
+            line = b"".join(rest)
+            rest = [piece]
+            if line.strip():
+                yield line

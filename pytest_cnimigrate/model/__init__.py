@@ -1,0 +1,1 @@
+"""What both sides know about Kubernetes objects: names of resources, shapes, selectors. Pure functions only."""

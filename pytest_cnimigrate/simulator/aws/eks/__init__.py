@@ -1,0 +1,1 @@
+"""Amazon EKS: clusters, managed node groups, add-ons and their updates."""

@@ -1,0 +1,1 @@
+"""Stand-ins for Helm charts that the embedded cluster can install."""
