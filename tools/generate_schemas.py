@@ -1,8 +1,8 @@
 """Write `simulator/apiserver/schemas.json`: the schemas of the kinds that the embedded cluster serves.
 
 The source is the development dependency `kubernetes-validate`, which ships Kubernetes' own schemas (Apache
-2.0) with the merge keys that strategic merge patch and server-side apply need. Descriptions are left out: they
-are nine tenths of the text and no code reads them.
+2.0) with the merge keys that strategic merge patch and server-side apply need. Descriptions are left out:
+they are nine tenths of the text and no code reads them.
 
 Run it after a new version of `kubernetes-validate`, or when a kind is added to `client/resources.py`:
 

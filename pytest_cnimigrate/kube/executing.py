@@ -10,14 +10,21 @@ import ssl
 import time
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import certifi
 import orjson
 import websocket
 from websocket import ABNF
 
-from pytest_cnimigrate.kube.errors import ApiTimeout, ApiUnreachable, Attempt, KubeError, from_status
+from pytest_cnimigrate.kube.errors import (
+    ApiTimeout,
+    ApiUnreachable,
+    Attempt,
+    KubeError,
+    Untrusted,
+    from_status,
+)
 
 PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
 _STDOUT, _STDERR, _ERROR = 1, 2, 3
@@ -57,6 +64,8 @@ def execute(
         raise _refused(attempt, error) from error
     except (websocket.WebSocketTimeoutException, TimeoutError) as error:
         raise ApiTimeout(attempt, f"the command did not end within {timeout:g} s") from error
+    except ssl.SSLCertVerificationError as error:
+        raise Untrusted(attempt, f"its certificate is not trusted: {error}") from error
     except (websocket.WebSocketException, OSError) as error:
         raise ApiUnreachable(attempt, f"the connection broke: {error}") from error
     finally:
@@ -131,13 +140,17 @@ def _tls_options(configuration: Any) -> dict[str, Any]:
 
 
 def _proxy_options(configuration: Any) -> dict[str, Any]:
-    """The HTTP proxy that the configuration names; without one none at all, whatever the environment says."""
+    """The proxy that the configuration names; without one none at all, whatever the environment says."""
     if not configuration.proxy:
-        return {"http_no_proxy": ["*"]}
+        # websocket-client looks into the environment unless a proxy is named: name one, and use it for nothing.
+        return {"http_proxy_host": "none", "http_proxy_port": 1, "http_no_proxy": ["*"]}
     parsed = urlsplit(configuration.proxy)
-    return {
+    options: dict[str, Any] = {
         "http_proxy_host": parsed.hostname,
         "http_proxy_port": parsed.port or 80,
-        "http_no_proxy": (configuration.no_proxy or "").split(","),
-        "proxy_type": "http",
+        "http_no_proxy": [entry.strip() for entry in (configuration.no_proxy or "").split(",") if entry],
+        "proxy_type": parsed.scheme if parsed.scheme.startswith("socks") else "http",
     }
+    if parsed.username:
+        options["http_proxy_auth"] = (unquote(parsed.username), unquote(parsed.password or ""))
+    return options

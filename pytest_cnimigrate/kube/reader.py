@@ -8,7 +8,7 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from pytest_cnimigrate.kube import executing, paths
-from pytest_cnimigrate.kube.errors import KubeError, NotFound
+from pytest_cnimigrate.kube.errors import KubeError, NotFound, NotServed
 from pytest_cnimigrate.kube.executing import ExecResult
 from pytest_cnimigrate.kube.listing import list_all
 from pytest_cnimigrate.kube.proxying import ProxyAnswer, proxy_get
@@ -44,6 +44,7 @@ class KubeReader:
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport.derive(read_only=True)
+        self._kinds: dict[tuple[str, str], Resource] = {}
 
     @property
     def server(self) -> str:
@@ -229,6 +230,30 @@ class KubeReader:
         except NotFound:
             return False
         return any(entry["name"] == resource.plural for entry in found.get("resources") or ())
+
+    def resource_of(self, api_version: str, kind: str) -> Resource:
+        """Where the server keeps objects of this kind, e.g. of `apps/v1` and `DaemonSet`, by discovery.
+
+        What has been found is remembered; what has not may be there the next time (a CRD that was installed
+        meanwhile). Raises `NotServed` when the server does not know the kind in this version.
+        """
+        known = self._kinds.get((api_version, kind))
+        if known is not None:
+            return known
+        group, _, version = api_version.rpartition("/")
+        request = Request("get", f"API {api_version}", f"/apis/{api_version}" if group else f"/api/{version}")
+        message = f"the server does not serve {kind} in {api_version}"
+        try:
+            entries = self._transport.fetch(request).get("resources") or ()
+        except NotFound as error:
+            raise NotServed(error.attempt, message, status=error.status) from error
+        for entry in entries:
+            # Subresources (`deployments/scale`, `pods/eviction`) have kinds of their own and are no objects.
+            if entry["kind"] == kind and "/" not in entry["name"]:
+                found = Resource(group, version, entry["name"], kind, namespaced=entry["namespaced"])
+                self._kinds[api_version, kind] = found
+                return found
+        raise NotServed(self._transport.attempt_of(request), message, status=404)
 
     def preferred_version(self, group: str) -> str | None:
         """The version of an API group that the server prefers, or None if it does not know the group."""

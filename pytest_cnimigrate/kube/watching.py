@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -79,11 +80,16 @@ class Watch:
         self._response: urllib3.BaseHTTPResponse | None = None
 
     def stop(self) -> None:
-        """End the iteration soon, even if it is waiting for the server. Any thread; any number of times."""
+        """End the iteration soon, even while it waits for an event. Any thread; any number of times.
+
+        Only a server that has not even begun to answer is waited for, as long as a read may take.
+        """
         with self._lock:
             self._stopped.set()
-            if isinstance(self._response, urllib3.HTTPResponse):
-                self._response.shutdown()
+            if self._response is not None:
+                # The stream may have ended by itself a moment ago; then there is nothing to shut.
+                with contextlib.suppress(RuntimeError, ValueError, OSError):
+                    self._response.shutdown()
 
     def __enter__(self) -> Watch:
         return self

@@ -132,10 +132,10 @@ class _Parser:
         if self._next() != "(":
             raise self._unexpected(self._tokens[self._position - 1], "'('")
         values = [""] if self._peek() in (",", ")") else [self._key()]
-        while (token := self._next()) == ",":
+        while (mark := self._next()) == ",":
             values.append("" if self._peek() in (",", ")") else self._key())
-        if token != ")":
-            raise self._unexpected(token, "',', ')' or identifier")
+        if mark != ")":
+            raise self._unexpected(mark, "',', ')' or identifier")
         return tuple(values)
 
 
@@ -257,7 +257,7 @@ _FIELD = re.compile(r"^\s*([^=!\s]+)\s*(==|=|!=)\s*(.*?)\s*$", re.DOTALL)
 
 @lru_cache(maxsize=4096)
 def parse_field_selector(text: str) -> tuple[FieldRequirement, ...]:
-    """`spec.nodeName=a,status.phase!=Running`; a comma in a value is written `\\,`."""
+    """`spec.nodeName=a,status.phase!=Running`; a comma in a value is escaped by a backslash."""
     requirements = []
     for part in re.split(r"(?<!\\),", text):
         if not part.strip():

@@ -6,7 +6,7 @@ lose the rows of all pods that this one cannot reach, and a Service may lead to 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -41,20 +41,30 @@ class Goldpinger:
     timeouts: Timeouts = field(default_factory=lambda: Timeouts(connect=5.0, read=10.0))
     """`/check` answers from memory, but probes its DNS, TCP and HTTP targets while we wait."""
 
-    def read(self, classes: Mapping[str, str], *, expected: Expectation | None = None) -> Matrix:
+    def read(
+        self,
+        classes: Mapping[str, str],
+        *,
+        expected: Expectation | None = None,
+        among: Collection[str] | None = None,
+    ) -> Matrix:
         """Ask every pod. `classes` says for each node whether it is `old` or `new`.
+
+        With `among` (names of nodes) only pods on these nodes count, as probers and as targets; those that
+        are not bound to a node yet do not.
 
         A pod that does not answer makes its row unknown, not failed. Pods that are being deleted, or were
         while we asked, do not count; pods that came up meanwhile do, as unknown.
 
         Raises `KubeError` when the pods cannot be listed or we have no right to ask them.
         """
-        asked = Roster(self._pods(classes))
+        asked = Roster(self._pods(classes, among))
         rows = self._ask(asked)
-        return Matrix.joined(asked, rows, self._pods(classes), classes=classes, expected=expected)
+        return Matrix.joined(asked, rows, self._pods(classes, among), classes=classes, expected=expected)
 
-    def _pods(self, classes: Mapping[str, str]) -> list[PodRow]:
-        return pod_rows(self.reader.list(PODS, self.namespace, label_selector=self.selector), classes)
+    def _pods(self, classes: Mapping[str, str], among: Collection[str] | None) -> list[PodRow]:
+        rows = pod_rows(self.reader.list(PODS, self.namespace, label_selector=self.selector), classes)
+        return rows if among is None else [row for row in rows if row.node in among]
 
     def _ask(self, roster: Roster) -> dict[str, Row]:
         if not roster.pods:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_cnimigrate.plugin import discovery, options, scenario_fixture, state
-from pytest_cnimigrate.plugin.catalog import Catalog, ScenarioLike
+from pytest_cnimigrate.plugin.catalog import Catalog
 from pytest_cnimigrate.plugin.collection import Collection
 from pytest_cnimigrate.plugin.controller import Controller, JunitGuard
 from pytest_cnimigrate.plugin.distribution import Distribution
@@ -102,7 +102,7 @@ def _register(config: pytest.Config, plugin: object) -> None:
     config.pluginmanager.register(plugin, f"cnimigrate-{str(name).rpartition('.')[2].lower()}")
 
 
-def _load(path: Path, overrides: Sequence[str]) -> ScenarioLike:
+def _load(path: Path, overrides: Sequence[str]) -> Scenario:
     # Imported here: it brings pydantic and yaml, which an ordinary pytest run never needs.
     from pytest_cnimigrate.run.scenario import ScenarioError, load_scenario
 
@@ -135,7 +135,7 @@ def _open_runs(
             journal = Journal(folder / "journal.jsonl")
             config.add_cleanup(journal.close)
             shared.runs[active.name] = ScenarioRun(
-                scenario=cast("Scenario", active.scenario),
+                scenario=active.scenario,
                 options=requested,
                 run_id=run_id,
                 directory=directory,

@@ -6,26 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import pytest
 
+if TYPE_CHECKING:  # pydantic and yaml come with it
+    from pytest_cnimigrate.run.scenario import Scenario
+
 _PHASE_MODULE = re.compile(r"test_\d+_(\w+)\.py")
-
-
-class ScenarioLike(Protocol):
-    """What the plugin needs of a scenario; the whole of it is `run.scenario.Scenario`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def path(self) -> Path: ...
-    @property
-    def folder(self) -> Path: ...
-    @property
-    def phases(self) -> tuple[str, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +42,7 @@ STEP = pytest.StashKey[Step]()
 class ActiveScenario:
     """A scenario of this run and the modules that carry it out."""
 
-    scenario: ScenarioLike
+    scenario: Scenario
     modules: Mapping[str, Path]
     """Phase -> module, in the order of the phases."""
     alone: bool
@@ -68,7 +56,7 @@ class ActiveScenario:
 class Catalog:
     """The scenarios of this run, in the order in which they are carried out."""
 
-    def __init__(self, scenarios: Sequence[ScenarioLike]) -> None:
+    def __init__(self, scenarios: Sequence[Scenario]) -> None:
         """Find every scenario's modules. Raises `UsageError` where phases and modules do not match."""
         self.scenarios = tuple(
             ActiveScenario(
@@ -106,7 +94,7 @@ class Catalog:
         return self.scenarios.index(active), active.scenario.phases.index(step.phase)
 
     def _refuse_same_names(self) -> None:
-        seen: dict[str, ScenarioLike] = {}
+        seen: dict[str, Scenario] = {}
         for active in self.scenarios:
             other = seen.setdefault(active.name, active.scenario)
             if other is not active.scenario:
@@ -116,7 +104,7 @@ class Catalog:
                 )
 
 
-def phase_modules(scenario: ScenarioLike) -> dict[str, Path]:
+def phase_modules(scenario: Scenario) -> dict[str, Path]:
     """The module of every phase. Raises `UsageError` in one line where they do not match one to one."""
     modules: dict[str, Path] = {}
     for path in sorted(scenario.folder.glob("test_*.py")):
@@ -141,6 +129,12 @@ def phase_modules(scenario: ScenarioLike) -> dict[str, Path]:
 def in_words(name: str) -> str:
     """A Python or phase name as people would say it."""
     return name.replace("-", " ").replace("_", " ").strip()
+
+
+def headline(text: str) -> str:
+    """The first line of a docstring, without the full stop: it is shown as a title."""
+    line = text.strip().partition("\n")[0].strip()
+    return line.removesuffix(".") if not line.endswith("..") else line
 
 
 def of_scenario(steps: Iterable[Step], scenario: str) -> list[Step]:

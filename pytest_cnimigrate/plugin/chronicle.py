@@ -67,6 +67,9 @@ class Chronicle:
         owners = [record for record in records if record["event"] == "owner"]
         if owners:
             self.gate.close(_taken_over(owners[-1], records, self.run))
+            for record in records:
+                if record["event"] == "test-finished":
+                    self._outcomes.setdefault(record["phase"], []).append(record["outcome"])
             return
         self.announce()
         self.run.journal.append("owner", **me)
@@ -146,7 +149,7 @@ def _taken_over(owner: Record, records: Sequence[Record], run: ScenarioRun) -> S
     closed = next((record for record in records if record["event"] == "gate-closed"), None)
     latest = began or closed or next((r for r in reversed(records) if r["event"] == "test-finished"), owner)
     during = f'during "{began["title"]}"' if began else "before the scenario was through"
-    reason = f"worker {owner['worker']} died {during}; the cluster may be half way, see {run.journal.path}"
+    reason = f"worker {owner['worker']} died {during}"
     return Stop(
         phase=latest.get("phase", run.scenario.phases[0]),
         nodeid=latest.get("nodeid", ""),

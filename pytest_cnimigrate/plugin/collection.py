@@ -7,7 +7,7 @@ from collections.abc import Generator
 
 import pytest
 
-from pytest_cnimigrate.plugin.catalog import STEP, ActiveScenario, Catalog, Step, in_words
+from pytest_cnimigrate.plugin.catalog import STEP, ActiveScenario, Catalog, Step, headline, in_words
 from pytest_cnimigrate.plugin.selection import Selection
 from pytest_cnimigrate.plugin.state import State, is_worker
 
@@ -132,8 +132,8 @@ class Collection:
 def _title(item: pytest.Item, active: ActiveScenario) -> str:
     """The first line of the docstring, else the name in words; with the parameters, if there are any."""
     name = getattr(item, "originalname", None) or item.name
-    text = inspect.getdoc(getattr(item, "obj", None)) or ""
-    title = text.strip().partition("\n")[0] or in_words(name.removeprefix("test_"))
+    docstring = inspect.getdoc(getattr(item, "obj", None)) or ""
+    title = headline(docstring) or in_words(name.removeprefix("test_"))
     parameters = item.name.removeprefix(name).removeprefix("[").removesuffix("]")
     if not active.alone:
         parameters = parameters.removeprefix(active.name).removeprefix("-")

@@ -75,6 +75,7 @@ class Controller:
         """Show what happens; end as pytest without workers would if their collection failed."""
         if terminal.is_wanted(self._config):
             self._live = LiveLines(self._config, self._state.runs.values())
+            terminal.replace_dots(self._config)
             self._live.start()
             self._state.live = True
         result = yield

@@ -75,17 +75,16 @@ class Distribution:
         began = open_step(records)
         worker = report.node.gateway.id  # set by pytest-xdist
         when = "during" if began is not None and began["nodeid"] == crashitem else "before"
-        message = (
-            f"worker {worker} died {when} this step; the cluster may be half way, see {run.journal.path}"
-        )
         step, location = collected_steps(run)[crashitem]
+        death = f"worker {worker} died {when}"
+        message = f"{death} this step; the cluster may be half way, see {run.journal.path}"
         report.longrepr = message
         report.location = location
         report.user_properties = step_properties(step, after=None)
         if any(record["event"] == "test-finished" and record["nodeid"] == crashitem for record in records):
             return
         try:
-            self._record_crash(step, message)
+            self._record_crash(step, message, f'{death} "{step.title}"')
         except JournalError as error:
             self._state.journal_error = self._state.journal_error or str(error)
 
@@ -106,7 +105,7 @@ class Distribution:
                 except (OSError, EOFError, channel.RemoteError, channel.TimeoutError):
                     continue  # It is gone, or will be: xdist ends what is left.
 
-    def _record_crash(self, step: Step, message: str) -> None:
+    def _record_crash(self, step: Step, message: str, reason: str) -> None:
         journal = self._state.runs[step.scenario].journal
         journal.append(
             "test-finished",
@@ -117,7 +116,7 @@ class Distribution:
             details="",
             when="crash",
         )
-        journal.append("gate-closed", phase=step.phase, nodeid=step.nodeid, reason=message)
+        journal.append("gate-closed", phase=step.phase, nodeid=step.nodeid, reason=reason)
 
     def _scenario_of(self, nodeid: str) -> str | None:
         """The scenario of a node id, by what the workers' collection has put into the journals."""

@@ -74,8 +74,9 @@ class Execution:
             self._lose_journal(error)
         return result
 
-    # A wrapper raises before any fixture is set up, the cluster among them.
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    # The innermost wrapper: it raises before any fixture is set up, the cluster among them, and after the
+    # other wrappers have begun, whose teardown (pytest's own logging) relies on that.
+    @pytest.hookimpl(wrapper=True, trylast=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> Generator[None, None, None]:
         """Let a step begin only if the gate is open and its start is on record, and only once."""
         attempt = self._attempt

@@ -53,7 +53,6 @@ class Header:
 
 def run_started(config: pytest.Config, active: ActiveScenario, header: Header) -> dict[str, Any]:
     """The fields of the event `run-started`."""
-    cluster = getattr(active.scenario, "cluster", None)
     phases = []
     for name, module in active.modules.items():
         title, text = phase_text(module, name)
@@ -62,7 +61,7 @@ def run_started(config: pytest.Config, active: ActiveScenario, header: Header) -
         "scenario": active.name,
         "title": active.scenario.title,
         "file": str(active.scenario.path),
-        "cluster": {name: getattr(cluster, name, "") for name in ("name", "region")},
+        "cluster": {"name": active.scenario.cluster_name, "region": active.scenario.eksctl.metadata.region},
         "run_id": header.run_id,
         "provider": header.cluster.value,
         "keep": header.keep.value,

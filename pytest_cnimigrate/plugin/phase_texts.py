@@ -6,7 +6,7 @@ import ast
 import inspect
 from pathlib import Path
 
-from pytest_cnimigrate.plugin.catalog import in_words
+from pytest_cnimigrate.plugin.catalog import headline, in_words
 
 
 def phase_text(module: Path, phase: str) -> tuple[str, str]:
@@ -19,5 +19,5 @@ def phase_text(module: Path, phase: str) -> tuple[str, str]:
         docstring = ast.get_docstring(ast.parse(module.read_bytes()), clean=False)
     except (OSError, SyntaxError, ValueError):
         docstring = None
-    title, _, text = inspect.cleandoc(docstring or "").partition("\n")
-    return title.strip() or in_words(phase).capitalize(), text.strip()
+    clean = inspect.cleandoc(docstring or "")
+    return headline(clean) or in_words(phase).capitalize(), clean.partition("\n")[2].strip()

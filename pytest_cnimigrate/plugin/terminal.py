@@ -38,6 +38,14 @@ def is_wanted(config: pytest.Config) -> bool:
     return config.pluginmanager.hasplugin("terminalreporter") and config.get_verbosity() == 0
 
 
+def replace_dots(config: pytest.Config) -> None:
+    """Keep pytest from writing module names and percentages between the live lines."""
+    reporter = config.pluginmanager.getplugin("terminalreporter")
+    reporter.showfspath = False
+    # No public switch once pytest has started; without it, one "[100%]" too many is written.
+    reporter._show_progress_info = False
+
+
 class Tail:
     """Reads the records that are appended to a journal, whole lines only."""
 

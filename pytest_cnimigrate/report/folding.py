@@ -71,7 +71,8 @@ class Folding:
         self.head = head
         self.phases: dict[str, PhaseInWork] = {}
         self.steps: dict[str, Step] = {}
-        self.changes: dict[str, ChangeEntry] = {}
+        self.changes: dict[int, ChangeEntry] = {}
+        self._latest: dict[str, ChangeEntry] = {}
         self.evidence: list[Evidence] = []
         self.notes: list[Note] = []
         self.measurements: list[Measurement] = []
@@ -188,24 +189,26 @@ class Folding:
     def _change(self, record: Record) -> None:
         identity = fields.text(record, "id") or f"line {self.line}"
         verb = fields.text(record, "event").removeprefix("change-")
-        known = self.changes.get(identity)
-        if known is None:
-            known = self._new_change(identity, record)
+        known = self._latest.get(identity)
+        if known is not None and known.state is not ChangeState.OPEN and verb != "undone":
+            known = None  # That one has ended: this is another change, which was given the same id.
         state = {
             "started": ChangeState.OPEN,
             "held": ChangeState.HELD,
             "done": ChangeState.DONE,
             "undone": ChangeState.UNDONE,
-            "failed": ChangeState.FAILED if identity in self.changes else ChangeState.REFUSED,
+            "failed": ChangeState.FAILED if known else ChangeState.REFUSED,
         }[verb]
+        known = known or self._new_change(identity, record)
         seconds = fields.number(record, "seconds")
-        self.changes[identity] = replace(
+        change = replace(
             known,
             state=state,
             captured=fields.mapping(record, "captured") or known.captured,
             seconds=known.seconds if seconds is None else seconds,
             error=fields.text(record, "error") or known.error,
         )
+        self._latest[identity] = self.changes[change.line] = change
 
     def _new_change(self, identity: str, record: Record) -> ChangeEntry:
         nodeid = fields.text(record, "nodeid") or self._current_test

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -67,6 +68,7 @@ def _heading(scenarios: Sequence[ScenarioView]) -> str:
     return f"{told}: all went through" if good == len(scenarios) else f"{told}: {good} went through"
 
 
+@cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("pytest_cnimigrate.report"),

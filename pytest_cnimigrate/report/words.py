@@ -104,5 +104,7 @@ _UNFIT = re.compile(
 
 def legible(text: str) -> str:
     """Text that is fit to print: terminal colours gone, invisible characters spelled out."""
+    if text.isascii() and text.isprintable():
+        return text  # nearly all of a journal, and much quicker than looking
     text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
     return _UNFIT.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

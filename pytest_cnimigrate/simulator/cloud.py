@@ -96,17 +96,14 @@ class Vpc(Protocol):
 
     def subnet_cidr(self, subnet_id: str) -> str: ...
 
-    def has_nat_gateway(self, subnet_id: str) -> bool:
-        """Whether the subnet's default route leads to a NAT gateway.
-
-        Without one only primary addresses (which have a public address behind them) reach the internet.
-        """
-
     def interface_limits(self, instance_type: str) -> tuple[int, int]:
         """(interfaces per instance, IPv4 addresses per interface) of a type; m5.large is (3, 10)."""
 
     def admits(self, source: str, destination: str, port: int, protocol: str = "tcp") -> bool:
-        """Whether security groups and routes carry a packet between two VPC addresses, one direction."""
+        """Whether security groups and routes carry a packet from a VPC address to `destination`, one direction.
+
+        The destination may be outside the VPC: then the way out (NAT or internet gateway) counts.
+        """
 
     def why_not(self, source: str, destination: str, port: int, protocol: str = "tcp") -> str:
         """What keeps the packet of `admits` back, in words; "" when nothing does."""

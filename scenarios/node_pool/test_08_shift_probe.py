@@ -42,9 +42,13 @@ def test_the_movable_probes_are_back(goldpinger, scenario, eventually):
     )
 
 
-def test_the_movable_probes_are_on_new_nodes(goldpinger, old_nodes, expect):
-    """Every pod of goldpinger's Deployment is on a new node"""
-    expect(daemonsets.present_on(goldpinger.deployment_pods(), old_nodes.names(), "goldpinger's Deployment"))
+def test_the_movable_probes_are_on_new_nodes(goldpinger, old_nodes, scenario, eventually):
+    """Every pod of goldpinger's Deployment is on a new node, and none is left terminating on an old one"""
+    what = "goldpinger's Deployment"
+    eventually(
+        lambda: daemonsets.present_on(goldpinger.deployment_pods(), old_nodes.names(), what),
+        within=scenario.timeouts.rollout,
+    )
 
 
 def test_cilium_manages_the_probes(cluster, new_nodes, scenario, eventually):

@@ -147,3 +147,19 @@ def test_a_connection_that_breaks_before_the_end_is_no_success(container, client
     container.play = play
     with pytest.raises(ApiUnreachable, match=r"before the command ended|connection broke"):
         client.exec("p", "default", ["x"])
+
+
+def test_a_cluster_on_this_machine_is_not_reached_through_the_environments_proxy(
+    container, tmp_path, write_kubeconfig, monkeypatch
+):
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def play(socket, _):
+        await socket.send_bytes(b"\x03" + SUCCESS)
+
+    container.play = play
+    with connect(write_kubeconfig(tmp_path, container.url)) as client:
+        assert client.exec("p", "default", ["true"]).exit_code == 0

@@ -50,7 +50,7 @@ class SampleJournal:
         self.records: list[dict[str, Any]] = []
         self.evidence: dict[str, bytes] = {}
         self.now = START
-        self._next_change = 1
+        self.next_change = 1
 
     def add(self, event: str, **fields: Any) -> None:
         stamp = self.now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -115,8 +115,8 @@ class SampleJournal:
         **fields: Any,
     ) -> None:
         kind, description, parameters, captured = entry
-        head = {"id": self._next_change, "change": kind, "description": description, "parameters": parameters}
-        self._next_change += 1
+        head = {"id": self.next_change, "change": kind, "description": description, "parameters": parameters}
+        self.next_change += 1
         if end not in ("held", "refused"):
             self.add("change-started", **head, captured=captured)
         self.wait(seconds)
@@ -172,7 +172,7 @@ class SampleJournal:
         )
 
     def text(self) -> str:
-        return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in self.records)
+        return "".join(json.dumps(record) + "\n" for record in self.records)
 
     def write(self, out: Path, *, torn: str = "") -> Path:
         """The journal and its evidence in `out/<scenario>`; `torn` is appended without an end of line."""

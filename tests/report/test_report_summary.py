@@ -43,8 +43,8 @@ def test_a_failed_action_names_the_phase_the_reason_and_what_may_be_half_way():
     assert told.headline == "Stopped in phase 5 of 10, “Install Cilium on the new nodes”."
     assert told.sentences == (
         f"The action “Install the Helm release cilium” failed: {HELM_MESSAGE}.",
-        "Look here first: “install Helm release kube-system/cilium 1.18.3” (change 12) began and did not come "
-        "to a good end, so what it touches may be half way.",
+        "Look here first: “install Helm release kube-system/cilium 1.18.3” (change 12) began and did not "
+        "come to a good end, so what it touches may be half way.",
         "22 steps were not run, among them the whole of 5 phases.",
         "11 changes were made and are in place.",
     )
@@ -168,6 +168,20 @@ def test_a_change_that_was_undone_is_no_longer_in_place():
     summary = summarise(journal.records)
     assert not summary.changes[0].in_place
     assert "1 change was undone." in verdict(summary).sentences
+
+
+def test_two_changes_under_one_id_are_told_apart():
+    journal = SampleJournal()
+    journal.start()
+    for change in CORDON.changes[:2]:
+        journal.change(change)
+        journal.next_change = 1
+    summary = summarise(journal.records)
+    assert [change.description for change in summary.changes] == [
+        "cordon node ip-10-0-11-17",
+        "cordon node ip-10-0-12-201",
+    ]
+    assert all(change.in_place for change in summary.changes)
 
 
 def test_totals_of_lost_reachability_are_not_counted_twice():

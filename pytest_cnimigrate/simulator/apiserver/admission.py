@@ -77,14 +77,17 @@ class Admission:
             spec.setdefault("preemptionPolicy", "PreemptLowerPriority")
 
     def _check_service_account(self, info: ResourceInfo, pod: Object) -> None:
-        """Every namespace gets its `default` account a moment after it is made: that one is taken on trust."""
+        """Each namespace gets its `default` account a moment after it is made: that one is taken on trust."""
         account, namespace = pod["spec"]["serviceAccountName"], pod["metadata"]["namespace"]
         if account != "default" and self._store.table("serviceaccounts").get(namespace, account) is None:
-            detail = f'error looking up service account {namespace}/{account}: serviceaccount "{account}" not found'
+            detail = (
+                f"error looking up service account {namespace}/{account}: "
+                f'serviceaccount "{account}" not found'
+            )
             raise forbidden(info.resource, pod["metadata"]["name"], detail)
 
     def allocate(self, info: ResourceInfo, service: Object) -> None:
-        """Give a service its ClusterIP and node ports; raises 422 when the asked ones are taken or foreign."""
+        """Give a service its ClusterIP and node ports; raises 422 when the asked one is taken or foreign."""
         spec = service["spec"]
         if spec["type"] == "ExternalName":
             return

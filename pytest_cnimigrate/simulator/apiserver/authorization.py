@@ -65,11 +65,11 @@ class Authorizer:
         named = f"{plural}.{access.group}" if access.group else plural
         if access.name:
             named += f' "{access.name}"'
-        text = f'{named} is forbidden: {who} resource "{access.resource}" in API group "{access.group}" {where}'
-        details: Object = {"name": access.name} if access.name else {}
-        raise ApiError(
-            403, "Forbidden", text, details=details | {"group": access.group, "kind": plural}
+        text = (
+            f'{named} is forbidden: {who} resource "{access.resource}" in API group "{access.group}" {where}'
         )
+        details: Object = {"name": access.name} if access.name else {}
+        raise ApiError(403, "Forbidden", text, details=details | {"group": access.group, "kind": plural})
 
     def rules(self, user: User, namespace: str = "") -> Iterator[Object]:
         """The rules that bind the user: the cluster's, and those of the namespace."""
@@ -119,8 +119,7 @@ def _covers(rule: Object, access: Access) -> bool:
         return False
     if access.path:
         return any(
-            pattern in ("*", access.path)
-            or (pattern.endswith("*") and access.path.startswith(pattern[:-1]))
+            pattern in ("*", access.path) or (pattern.endswith("*") and access.path.startswith(pattern[:-1]))
             for pattern in rule.get("nonResourceURLs") or ()
         )
     names = rule.get("resourceNames")

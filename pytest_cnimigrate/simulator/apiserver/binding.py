@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 def bind(server: ApiServer, name: str, namespace: str, node_name: str, *, uid: str = "") -> Object:
     """Give the pod to a node; raises 409 when it has one, is another pod by now, or is being deleted."""
     current = server.get(PODS, name, namespace)
-    if uid and current["metadata"]["uid"] != uid:
-        detail = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {current['metadata']['uid']}"
+    actual = current["metadata"]["uid"]
+    if uid and actual != uid:
+        detail = f"Precondition failed: UID in precondition: {uid}, UID in object meta: {actual}"
         raise conflict(PODS, name, detail)
     if "deletionTimestamp" in current["metadata"]:
         raise conflict(

@@ -1,7 +1,7 @@
 """Decoding: does an object have only fields that exist, each of the right type?
 
-A real server drops fields it does not know, refuses them when asked to (`fieldValidation=Strict`, which is what
-kubectl asks), and refuses wrong types always. A typing error in a manifest must not pass here and fail there.
+A real server drops fields it does not know, refuses them when asked to (`fieldValidation=Strict`, as kubectl
+asks), and refuses wrong types always. A typing error in a manifest must not pass here and fail there.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pytest_cnimigrate.model.objects import Object
+from pytest_cnimigrate.model.objects import Object, copy
 from pytest_cnimigrate.simulator.apiserver.errors import (
     FieldError,
     bad_request,
@@ -43,21 +43,31 @@ class Findings:
     """Custom resources only: what else their schema asks."""
 
 
-def conform(info: ResourceInfo, obj: Object, *, mode: str) -> list[str]:
+def conform(info: ResourceInfo, obj: Object, *, mode: str, old: Object | None = None) -> list[str]:
     """Drop unknown fields from a private copy and return warnings about them.
 
+    What is wrong with `old`, the object that a patch changes, is not the client's doing: no word about that.
     Raises `ApiError` 400 for a wrong type (422 for a custom resource) and, in the mode Strict, for an unknown
     field.
     """
     if mode not in FIELD_VALIDATION:
         raise bad_request(f"invalid fieldValidation {mode!r}: one of {', '.join(FIELD_VALIDATION)}")
     findings = Findings()
-    _walk(obj, schema_of(info), "", findings, custom=info.custom)
+    schema = schema_of(info)
+    _walk(obj, schema, "", findings, custom=info.custom)
+    if old is not None and (findings.unknown or findings.mistyped or findings.errors):
+        before = Findings()
+        _walk(copy(old), schema, "", before, custom=info.custom)
+        findings.unknown = [path for path in findings.unknown if path not in before.unknown]
+        findings.mistyped = [found for found in findings.mistyped if found not in before.mistyped]
+        findings.errors = [found for found in findings.errors if found not in before.errors]
     kind = info.resource.kind
     if findings.mistyped and not info.custom:
         path, expected, value = findings.mistyped[0]
         problem = f"json: cannot unmarshal {_go_name(value)} into Go struct field {path} of type {expected}"
-        raise bad_request(f'{kind} in version "{info.resource.version}" cannot be handled as a {kind}: {problem}')
+        raise bad_request(
+            f'{kind} in version "{info.resource.version}" cannot be handled as a {kind}: {problem}'
+        )
     if info.custom and (findings.mistyped or findings.errors):
         errors = [_body_error(path, expected, value) for path, expected, value in findings.mistyped]
         raise invalid(info.resource, str(obj["metadata"].get("name", "")), errors + findings.errors)

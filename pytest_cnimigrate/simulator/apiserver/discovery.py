@@ -155,7 +155,12 @@ def aggregated(registry: Registry, *, core: bool) -> Object:
         }
         for name, versions in by_group.items()
     ]
-    return {"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items}
+    return {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": "apidiscovery.k8s.io/v2",
+        "metadata": {},
+        "items": items,
+    }
 
 
 def _aggregated_version(registry: Registry, group_name: str, version: str) -> Object:

@@ -32,7 +32,8 @@ def evict(server: ApiServer, name: str, namespace: str, *, options: DeleteOption
         raise ApiError(
             500,
             "InternalError",
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+            "This pod has more than one PodDisruptionBudget, "
+            "which the eviction subresource does not support.",
         )
     if budgets:
         _use_budget(server, budgets[0], pod, dry_run=options.dry_run)
@@ -66,22 +67,13 @@ def _use_budget(server: ApiServer, budget: Object, pod: Object, *, dry_run: bool
         )
     allowed = status.get("disruptionsAllowed", 0)
     if allowed <= 0:
-        reason = next(
-            (
-                c.get("reason")
-                for c in (condition(budget, "DisruptionAllowed"),)
-                if c and c["status"] == "False"
-            ),
-            "",
-        )
-        if reason == "SyncFailed":
-            text = (
-                f"The disruption budget {metadata['name']} does not allow evicting pods currently because it "
-            )
-            text += "failed sync"
+        judged = condition(budget, "DisruptionAllowed") or {}
+        text = f"The disruption budget {metadata['name']} "
+        if judged.get("status") == "False" and judged.get("reason") == "SyncFailed":
+            text += "does not allow evicting pods currently because it failed sync"
         else:
             desired, healthy = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
-            text = f"The disruption budget {metadata['name']} needs {desired} healthy pods and has {healthy} currently"
+            text += f"needs {desired} healthy pods and has {healthy} currently"
         raise _too_many_requests(text)
     if dry_run:
         return

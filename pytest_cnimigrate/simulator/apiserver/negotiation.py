@@ -31,7 +31,7 @@ class Wanted:
 
     @property
     def form(self) -> str:
-        """`Table`, `PartialObjectMetadataList`, `APIGroupDiscoveryList`, …; empty for the objects themselves."""
+        """`Table`, `PartialObjectMetadataList`, `APIGroupDiscoveryList`, …; empty for plain objects."""
         return self.parameters.get("as", "")
 
 
@@ -42,9 +42,7 @@ def accepted(header: str) -> Wanted:
         parameters = dict(item.split("=", 1) for item in rest if "=" in item)
         if media_type in (JSON, "*/*", "application/*"):
             return Wanted(JSON, parameters)
-    raise ApiError(
-        406, "NotAcceptable", f"only the following media types are accepted: {JSON}"
-    )
+    raise ApiError(406, "NotAcceptable", f"only the following media types are accepted: {JSON}")
 
 
 def decode(body: bytes, content_type: str) -> Any:
@@ -52,13 +50,13 @@ def decode(body: bytes, content_type: str) -> Any:
     media_type = content_type.split(";")[0].strip().lower()
     if media_type == PROTOBUF:
         raise unsupported_media_type(
-            "the embedded cluster does not speak protobuf; send JSON (with kubectl: put the object into a file "
-            "and use `kubectl apply -f`, the short forms of `kubectl create` send protobuf)"
+            "the embedded cluster does not speak protobuf; send JSON (with kubectl: put the object into a "
+            "file and use `kubectl apply -f`, the short forms of `kubectl create` send protobuf)"
         )
     if media_type not in ("", JSON, "application/yaml", *PATCH_TYPES):
         raise unsupported_media_type(
-            f"the body of the request was in an unknown format ({media_type}) - accepted media types include: "
-            f"{JSON}, application/yaml"
+            f"the body of the request was in an unknown format ({media_type}) - "
+            f"accepted media types include: {JSON}, application/yaml"
         )
     if not body:
         return {}

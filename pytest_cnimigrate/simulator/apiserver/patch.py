@@ -92,13 +92,13 @@ def strategic_merge_patch(target: Any, patch: Any, schema: Schema) -> Any:
 
 
 def _merge_list(current: Any, patch: list[Any], schema: Schema, field: str) -> list[Any]:
-    current = current if isinstance(current, list) else []
+    existing: list[Any] = current if isinstance(current, list) else []
     key = schema.merge_key
     if key is None:
         if schema.merges_primitives:
-            return current + [item for item in patch if item not in current]
+            return existing + [item for item in patch if item not in existing]
         return [_without_directives(item) for item in patch]
-    result = list(current)
+    result = list(existing)
     if any(isinstance(item, dict) and item.get(DIRECTIVE) == "replace" for item in patch):
         result = []
         patch = [item for item in patch if item.get(DIRECTIVE) != "replace"]

@@ -1,4 +1,4 @@
-"""The pod's row: READY, STATUS and RESTARTS, worked out as kubectl's server-side printer does (`printPod`)."""
+"""The pod's row: READY, STATUS and RESTARTS, worked out as Kubernetes' own printer does (`printPod`)."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ UNKNOWN: Final = "<unknown>"
 
 
 def human_duration(seconds: float) -> str:
-    """`45s`, `3m12s`, `2h5m`, `3d4h`, `10d`, `1y20d`: as `k8s.io/apimachinery/pkg/util/duration` writes it."""
+    """`45s`, `3m12s`, `2h5m`, `3d4h`, `10d`, `1y20d`: as `k8s.io/apimachinery/pkg/util/duration` does."""
     total = int(seconds)
     if total < -1:
         return "<invalid>"

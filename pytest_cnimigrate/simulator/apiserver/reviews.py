@@ -16,10 +16,11 @@ Review = Callable[[Authorizer, User, Object, str], Object]
 
 
 def _access(spec: Object) -> Access:
-    resource, other = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
-    if (resource is None) == (other is None):
+    resource: Object = spec.get("resourceAttributes") or {}
+    other: Object = spec.get("nonResourceAttributes") or {}
+    if bool(resource) == bool(other):
         raise bad_request("exactly one of spec.resourceAttributes and spec.nonResourceAttributes is needed")
-    if other is not None:
+    if other:
         return Access(other.get("verb", ""), path=other.get("path", ""))
     plural = resource.get("resource", "")
     if resource.get("subresource"):
@@ -36,7 +37,9 @@ def _access(spec: Object) -> Access:
 def _judged(authorizer: Authorizer, user: User, spec: Object, namespace: str) -> Object:
     access = _access(spec)
     if namespace and access.namespace != namespace:
-        raise bad_request(f"spec.resourceAttributes.namespace must be {namespace!r}, the namespace of the review")
+        raise bad_request(
+            f"spec.resourceAttributes.namespace must be {namespace!r}, the namespace of the review"
+        )
     return {"allowed": authorizer.allows(user, access)}
 
 
@@ -50,7 +53,8 @@ def _subject_access(authorizer: Authorizer, user: User, spec: Object, namespace:
 
 
 def _self_rules(authorizer: Authorizer, user: User, spec: Object, namespace: str) -> Object:
-    resources, paths = [], []
+    resources: list[Object] = []
+    paths: list[Object] = []
     rules = list(authorizer.rules(user, spec.get("namespace", "")))
     if user.is_master:
         rules.append({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]})

@@ -205,4 +205,4 @@ def is_removable(info: ResourceInfo, obj: Object) -> bool:
         return False
     if info.resource.group_resource == "namespaces" and (obj.get("spec") or {}).get("finalizers"):
         return False
-    return metadata.get("deletionGracePeriodSeconds", 0) == 0
+    return bool(metadata.get("deletionGracePeriodSeconds", 0) == 0)

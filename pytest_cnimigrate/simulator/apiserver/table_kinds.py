@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pytest_cnimigrate.model.objects import Object, condition, labels_of
+from pytest_cnimigrate.model.objects import Object, condition, labels_of, parse_timestamp
 from pytest_cnimigrate.model.selectors import format_label_selector
 from pytest_cnimigrate.simulator.apiserver.pod_rows import pod_row
 from pytest_cnimigrate.simulator.apiserver.printing import (
@@ -19,7 +19,6 @@ from pytest_cnimigrate.simulator.apiserver.printing import (
     pairs,
     since,
 )
-from pytest_cnimigrate.model.objects import parse_timestamp
 
 Row = Callable[[Object], list[Any]]
 
@@ -165,7 +164,9 @@ def _network_policy(obj: Object) -> list[Any]:
 def _job(obj: Object) -> list[Any]:
     spec, status = obj["spec"], obj.get("status") or {}
     wanted = spec.get("completions")
-    completions = f"{status.get('succeeded', 0)}/{wanted}" if wanted is not None else f"{status.get('succeeded', 0)}"
+    completions = (
+        f"{status.get('succeeded', 0)}/{wanted}" if wanted is not None else f"{status.get('succeeded', 0)}"
+    )
     finished = {entry["type"] for entry in status.get("conditions") or () if entry["status"] == "True"}
     word = next((kind for kind in ("Complete", "Failed", "Suspended") if kind in finished), "Running")
     duration = ""
@@ -312,7 +313,18 @@ KINDS: dict[str, TableKind] = {
     "secrets": TableKind(("Name", "Type", "Data", "Age"), _secret),
     "serviceaccounts": TableKind(("Name", "Secrets", "Age"), _service_account),
     "events": TableKind(
-        ("Last Seen", "Type", "Reason", "Object", "Subobject", "Source", "Message", "First Seen", "Count", "Name"),
+        (
+            "Last Seen",
+            "Type",
+            "Reason",
+            "Object",
+            "Subobject",
+            "Source",
+            "Message",
+            "First Seen",
+            "Count",
+            "Name",
+        ),
         _event,
     ),
     "persistentvolumeclaims": TableKind(

@@ -16,11 +16,13 @@ from pytest_cnimigrate.simulator.apiserver.table_kinds import (
     name_and_age,
 )
 
-_PART = re.compile(r"\.([A-Za-z0-9_\-]+)|\[(\d+|\*)\]|\['([^']+)'\]|\[\?\(@\.([\w.]+)==[\"']([^\"']*)[\"']\)\]")
+_PART = re.compile(
+    r"\.([A-Za-z0-9_\-]+)|\[(\d+|\*)\]|\['([^']+)'\]|\[\?\(@\.([\w.]+)==[\"']([^\"']*)[\"']\)\]"
+)
 
 
 def json_path(obj: Any, path: str) -> list[Any]:
-    """The values a JSONPath of `additionalPrinterColumns` finds: fields, indexes, and `?(@.a=="b")` filters."""
+    """The values a JSONPath of `additionalPrinterColumns` finds: fields, indexes, `?(@.a=="b")` filters."""
     found = [obj]
     position = 0
     path = path.replace("\\.", "\0")

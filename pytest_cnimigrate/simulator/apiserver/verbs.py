@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from pytest_cnimigrate.model.objects import Object, timestamp
 from pytest_cnimigrate.model.resources import Resource
 from pytest_cnimigrate.simulator.apiserver import apply, bootstrap, definitions, strategy
 from pytest_cnimigrate.simulator.apiserver.admission import Admission
+from pytest_cnimigrate.simulator.apiserver.conform import conform
 from pytest_cnimigrate.simulator.apiserver.defaults import apply_defaults
 from pytest_cnimigrate.simulator.apiserver.deletion import DeleteOptions, check_preconditions, mark_deleted
 from pytest_cnimigrate.simulator.apiserver.errors import (
@@ -50,9 +51,13 @@ class WriteOptions:
 
     dry_run: bool = False
     manager: str = ""
-    """The field manager. Empty leaves ownership alone: the loops of the simulated control plane write without."""
+    """The field manager; empty, as the simulated control plane writes, starts no tracking of ownership."""
     force: bool = False
     """Server-side apply only: take over fields that others own."""
+    field_validation: str = ""
+    """`Ignore`, `Warn` or `Strict`, as clients ask; empty trusts the object's form without a look."""
+    warnings: list[str] = field(default_factory=list, compare=False)
+    """Filled with what the server wants to tell the client."""
 
 
 DEFAULT_WRITE = WriteOptions()
@@ -148,7 +153,7 @@ class ApiServer:
     ) -> Object:
         """POST: the object as the server keeps it."""
         info = self.info(resource)
-        new = strategy.normalise(obj, info)
+        new = self._decode(info, obj, options)
         metadata = new["metadata"]
         if metadata.pop("resourceVersion", ""):
             raise bad_request("resourceVersion should not be set on objects to be created")
@@ -186,7 +191,7 @@ class ApiServer:
         """PUT of the object, or of its status: replaces what the request is about."""
         info = self.info(resource)
         self._check_subresource(info, subresource)
-        new = strategy.normalise(obj, info)
+        new = self._decode(info, obj, options)
         metadata = new["metadata"]
         name = metadata.get("name") or ""
         if not name:
@@ -215,7 +220,7 @@ class ApiServer:
         if kind == "apply":
             if not options.manager:
                 raise bad_request("fieldManager is required for apply patch")
-            applied = apply.applied_object(info, patch, name, namespace)
+            applied = apply.applied_object(info, self._decode(info, patch, options), name, namespace)
             if found is None:
                 if subresource:
                     raise not_found(resource, name)
@@ -241,7 +246,7 @@ class ApiServer:
             )
         else:
             new = strategic_merge_patch(current, patch, schema)
-        return self._write(info, resource, strategy.normalise(new, info), subresource, options)
+        return self._write(info, resource, self._decode(info, new, options, current), subresource, options)
 
     def delete(
         self,
@@ -341,6 +346,15 @@ class ApiServer:
         return obj
 
     # Checks
+
+    def _decode(
+        self, info: ResourceInfo, obj: Any, options: WriteOptions, old: Object | None = None
+    ) -> Object:
+        """A private copy of what a client sent, in the form that its kind has."""
+        new = strategy.normalise(obj, info)
+        if options.field_validation:
+            options.warnings.extend(conform(info, new, mode=options.field_validation, old=old))
+        return new
 
     def _place(self, resource: Resource, metadata: Object, namespace: str) -> None:
         if not resource.namespaced:

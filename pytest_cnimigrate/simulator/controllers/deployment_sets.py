@@ -143,13 +143,13 @@ def is_idle(replica_set: Object) -> bool:
     """Scaled to nought and done with it."""
     status = replica_set.get("status") or {}
     settled = status.get("observedGeneration", 0) >= replica_set["metadata"]["generation"]
-    return wanted(replica_set) == 0 and not status.get("replicas") and settled
+    return bool(wanted(replica_set) == 0 and not status.get("replicas") and settled)
 
 
 def is_complete(deployment: Object, status: Object) -> bool:
     """Every replica is new and available, and nothing old is left."""
     replicas = wanted(deployment)
-    return (
+    return bool(
         status.get("updatedReplicas", 0) == replicas
         and status.get("replicas", 0) == replicas
         and status.get("availableReplicas", 0) == replicas

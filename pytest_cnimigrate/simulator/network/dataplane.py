@@ -218,16 +218,9 @@ class DataPlane:
             reason = self._policies.forbids_egress(source.sandbox, outside, port, protocol, server=None)
             if reason:
                 return dropped(reason, address)
-        leaving = self._leaving_address(source, address)
-        interface = self._vpc.interface_with_address(leaving)
-        if interface is None:
-            return dropped(
-                f"{leaving} is not masqueraded and not an address of the VPC: no way back", address
-            )
-        if leaving != machine.address and not self._vpc.has_nat_gateway(interface.subnet_id):
-            return dropped(
-                f"{leaving} is not masqueraded and subnet {interface.subnet_id} has no NAT gateway", address
-            )
+        obstacle = self._vpc.why_not(self._leaving_address(source, address), address, port, protocol)
+        if obstacle:
+            return dropped(obstacle, address)
         return Verdict(True, "", self._latency(10.0), address=address, port=port)
 
     def _leaving_address(self, source: _Place, destination: str) -> str:

@@ -16,7 +16,6 @@ from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import NODES
 from pytest_cnimigrate.simulator.apiserver.verbs import ApiServer
 from pytest_cnimigrate.simulator.aws import AwsCloud, AwsSettings
-from pytest_cnimigrate.simulator.client.api import ApiError
 from pytest_cnimigrate.simulator.client.local import LocalApi
 from pytest_cnimigrate.simulator.clock import Pace
 from pytest_cnimigrate.simulator.cloud import Instance
@@ -135,11 +134,7 @@ class Rig:
         return client
 
     def node(self, name: str) -> Object | None:
-        try:
-            return self.run(self.api.get(NODES, name))
-        except ApiError as error:
-            assert error.is_not_found
-            return None
+        return next((node for node in self.nodes() if node["metadata"]["name"] == name), None)
 
     def nodes(self) -> list[Object]:
         return self.run(self.api.list(NODES))[0]

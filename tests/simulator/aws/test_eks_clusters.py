@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from aws_rig import CLUSTER, FAST_WAITER, eventually
 
+from pytest_cnimigrate.simulator.aws import NodeGroupSpec
+
 
 @pytest.fixture
 def request_for(rig):
@@ -108,8 +110,6 @@ def test_a_node_group_waits_for_its_cluster_to_be_active(make_rig):
 
 
 def test_a_seeded_cluster_comes_up_with_its_groups(rig):
-    from pytest_cnimigrate.simulator.aws import NodeGroupSpec
-
     groups = [NodeGroupSpec("ng-1", desired=3), NodeGroupSpec("ng-cilium", desired=0, maximum=1)]
     rig.call(rig.cloud.seed_cluster, CLUSTER, groups)
     eks = rig.client("eks")

@@ -2,8 +2,9 @@
 
 The real add-ons apply their manifests server-side as the field manager `eks`. Here the fields that matter
 to a CNI migration are compared and written: the images' versions, the affinity, and what
-`configurationValues` sets. A field is in conflict when the cluster has neither what EKS wants to write nor
-what it wrote last: then somebody else has been there.
+`configurationValues` sets. A field is in conflict when it is set, but neither to what EKS wants to write
+nor to what it wrote last: then somebody else has been there. Images are taken over without a question, as
+versions are what add-ons are about.
 """
 
 from __future__ import annotations
@@ -74,11 +75,7 @@ class AddOnObjects:
                 return Applied(missing=True)
             template = copy(workload)["spec"]["template"]
             conflicts = tuple(
-                path
-                for path, value in wanted.items()
-                if not _holds(template, path, value)
-                and (last is None or path not in last or not _holds(template, path, last[path]))
-                and not path.startswith("image ")
+                path for path, value in wanted.items() if _in_conflict(template, path, value, last or {})
             )
             if conflicts and mode == "NONE":
                 return Applied(last or {}, conflicts)
@@ -186,6 +183,25 @@ def _holds(template: Object, path: str, value: Any) -> bool:
     if section == "metadata":
         return all((current or {}).get(name) == text for name, text in value.items())
     return bool((current or {}) == (value or {}))
+
+
+def _is_set(template: Object, path: str, value: Any) -> bool:
+    first = template["spec"]["containers"][0]
+    if path == "env":
+        return any(entry["name"] in value for entry in first.get("env", ()))
+    if path == "resources":
+        return bool(first.get("resources"))
+    section, _, leaf = path.partition(".")
+    current = template.get(section, {}).get(leaf) or {}
+    return any(name in value for name in current) if section == "metadata" else bool(current)
+
+
+def _in_conflict(template: Object, path: str, value: Any, last: Fields) -> bool:
+    if path.startswith("image ") or _holds(template, path, value):
+        return False
+    if path in last and _holds(template, path, last[path]):
+        return False
+    return _is_set(template, path, value)
 
 
 def _write(template: Object, path: str, value: Any) -> None:

@@ -51,7 +51,6 @@ def check_creation(given: Parameters, vpc: VpcModel) -> Sizes:
         raise refusal("minSize can't be greater than desiredSize", cluster=cluster, group=group)
     if sizes.desired > sizes.maximum:
         raise refusal("desiredSize can't be greater than maxSize", cluster=cluster, group=group)
-    _check_maximum(sizes, cluster=cluster, group=group)
     return sizes
 
 
@@ -75,7 +74,6 @@ def check_resize(group: NodeGroup, wanted: Mapping[str, int]) -> Sizes:
             cluster=group.cluster,
             group=group.name,
         )
-    _check_maximum(sizes, cluster=group.cluster, group=group.name)
     return sizes
 
 
@@ -104,8 +102,3 @@ def check_taints(taints: Sequence[Taint], *, cluster: str, group: str) -> None:
         if problem:
             raise refusal(problem, cluster=cluster, group=group)
         seen.add((taint["key"], taint["effect"]))
-
-
-def _check_maximum(sizes: Sizes, *, cluster: str, group: str) -> None:
-    if sizes.maximum < 1:
-        raise refusal("maxSize must be at least 1", cluster=cluster, group=group)

@@ -31,7 +31,8 @@ def violations(shape: Shape | None, value: Any, path: str = "") -> Iterator[str]
             yield from violations(shape.value, item, _join(path, key))
     elif isinstance(shape, StringShape):
         if shape.enum and value not in shape.enum:
-            yield f"{path}: {value!r} is not one of {', '.join(shape.enum)}"
+            known = ", ".join(shape.enum) if len(shape.enum) <= 12 else f"the {len(shape.enum)} known values"
+            yield f"{path}: {value!r} is not one of {known}"
         yield from _out_of_range(shape, len(value), path, "the length")
     elif shape is not None and shape.type_name in ("integer", "long"):
         yield from _out_of_range(shape, value, path, "the value")

@@ -1,0 +1,146 @@
+"""An embedded cluster as a child process.
+
+The child lives as long as its parent holds the pipe to its standard input: however the parent ends, a killed
+one too, no process stays behind. `keep` cuts that tie; a kept cluster ends by itself after its time to live.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pytest_cnimigrate.simulator.settings import ClusterSettings
+
+START_SECONDS = 120.0
+"""The longest that a cluster may take until its nodes are Ready; a small one takes about 4 s."""
+STOP_SECONDS = 10.0
+
+
+class SimulatorError(Exception):
+    """The embedded cluster did not come up; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """How to reach an embedded cluster."""
+
+    pid: int
+    server: str
+    cloud: str
+    """Endpoint URL of the AWS API."""
+    kubeconfig: dict[str, Any] = field(repr=False)
+    """Holds a token: write it to files with mode 0600 only."""
+
+
+class SimulatorProcess:
+    """A running child."""
+
+    def __init__(self, child: subprocess.Popen[str], address: Address) -> None:
+        self._child = child
+        self.address = address
+
+    @classmethod
+    def start(cls, settings: ClusterSettings, log: Path, *, keep_hours: float = 8.0) -> SimulatorProcess:
+        """Start a cluster and return once its nodes are Ready and its workloads run.
+
+        What it logs goes to `log`. Raises `SimulatorError`.
+        """
+        with log.open("ab") as output:
+            child = subprocess.Popen(  # noqa: S603  # our own interpreter and module
+                [
+                    sys.executable,
+                    "-m",
+                    "pytest_cnimigrate.simulator",
+                    "serve",
+                    "--keep-hours",
+                    str(keep_hours),
+                ],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                text=True,
+                # Ctrl-C is for the parent: it needs the cluster while it tears down.
+                start_new_session=True,
+            )
+        try:
+            return cls(child, _greet(child, settings, log))
+        except BaseException:
+            _end(child)
+            raise
+
+    def keep(self) -> None:
+        """Let the cluster live on when this process ends."""
+        if self._child.stdin:
+            with contextlib.suppress(OSError):
+                self._child.stdin.write("keep\n")
+                self._child.stdin.flush()
+            with contextlib.suppress(OSError):
+                self._child.stdin.close()
+        if self._child.stdout:
+            self._child.stdout.close()
+        # It is not ours to wait for any more; without this Popen would warn of it.
+        self._child.returncode = 0
+
+    def stop(self) -> None:
+        """End the cluster and wait until it is gone."""
+        _end(self._child)
+
+    @property
+    def is_running(self) -> bool:
+        return self._child.poll() is None
+
+
+def _greet(child: subprocess.Popen[str], settings: ClusterSettings, log: Path) -> Address:
+    """Hand over the settings and wait for the address."""
+    assert child.stdin is not None  # noqa: S101  # for the type checker: both are pipes
+    assert child.stdout is not None  # noqa: S101
+    with contextlib.suppress(BrokenPipeError):
+        child.stdin.write(json.dumps(settings.as_json()) + "\n")
+        child.stdin.flush()
+    # A readline cannot time out, so the child is ended if it takes too long: then the line is empty.
+    watchdog = threading.Timer(START_SECONDS, child.kill)
+    watchdog.start()
+    try:
+        line = child.stdout.readline()
+    finally:
+        watchdog.cancel()
+    if not line:
+        child.wait()
+        raise SimulatorError(f"the embedded cluster ended before it was ready: {_last_words(log)}")
+    answer = json.loads(line)
+    if "error" in answer:
+        raise SimulatorError(answer["error"])
+    return Address(**answer)
+
+
+def _last_words(log: Path) -> str:
+    lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return f"{lines[-1].strip()} (all of it in {log})" if lines else f"it said nothing (see {log})"
+
+
+def _end(child: subprocess.Popen[str]) -> None:
+    if child.stdin:
+        with contextlib.suppress(OSError):
+            child.stdin.close()
+    try:
+        child.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
+    if child.stdout:
+        child.stdout.close()
+
+
+def write_kubeconfig(kubeconfig: dict[str, Any], path: Path) -> None:
+    """Write a kubeconfig that only its owner can read. JSON is YAML."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(kubeconfig, file, indent=2)
+        file.write("\n")
