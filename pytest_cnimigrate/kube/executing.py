@@ -142,7 +142,7 @@ def _tls_options(configuration: Any) -> dict[str, Any]:
 def _proxy_options(configuration: Any) -> dict[str, Any]:
     """The proxy that the configuration names; without one none at all, whatever the environment says."""
     if not configuration.proxy:
-        # websocket-client looks into the environment unless a proxy is named: name one, and use it for nothing.
+        # websocket-client looks into the environment unless a proxy is named: name one, use it for nothing.
         return {"http_proxy_host": "none", "http_proxy_port": 1, "http_no_proxy": ["*"]}
     parsed = urlsplit(configuration.proxy)
     options: dict[str, Any] = {

@@ -1,8 +1,8 @@
 """Reachability over time: what was lost, for how long, between whom.
 
-A sampler reads the matrix again and again in the background while the run goes on. Each pair's result carries
-the time of its ping, so one ping is counted once however often it is read: a failed ping means that its pair
-was unreachable since that pair's last ping (or since it was first seen, if there was none).
+A sampler reads the matrix again and again in the background while the run goes on. Each result carries the
+time of its ping, so one ping is counted once however often it is read: a failed ping means that its pair
+was unreachable since its last ping. Both times are of one prober, so no two clocks are compared.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_cnimigrate.kube.errors import KubeError
-from pytest_cnimigrate.observe.matrix import Matrix
+from pytest_cnimigrate.observe.matrix import Matrix, PairResult
 from pytest_cnimigrate.observe.rows import State
 
 PairKey = tuple[str, str]
@@ -35,46 +35,79 @@ class Losses:
     """How many it could not read: a gap in the record, not a loss."""
     pair_seconds: dict[str, float] = field(default_factory=dict)
     """By class (`old→new`): the time unreachable, added up over its pairs; a class without loss is 0."""
+    vanished: float = 0.0
+    """The same over pairs that never recovered because one of their pods went away: its node was being
+    removed, or it was deleted. goldpinger goes on to ping such pods for a while; nobody missed them."""
+
+
+@dataclass(slots=True)
+class _Pair:
+    """What is known of one pair so far."""
+
+    class_name: str
+    pinged: float
+    """When, by the prober's clock, it was pinged last."""
+    open: list[dict[str, object]] = field(default_factory=list)
+    """The losses since its last success: of a kind that only its next success, or its end, will tell."""
 
 
 class Tally:
     """Adds up the losses of one matrix after the other."""
 
     def __init__(self) -> None:
-        self._last: dict[PairKey, float] = {}
+        self._pairs: dict[PairKey, _Pair] = {}
         self.pair_seconds: dict[str, float] = {}
+        self.vanished = 0.0
 
     def add(self, matrix: Matrix) -> list[dict[str, object]]:
-        """Count what is new in this matrix; returns the losses, each as one line for the record."""
-        lost: list[dict[str, object]] = []
+        """Count what is new in this matrix; returns the losses that are now certain, a line each."""
         for one, other in matrix.counts:
             self.pair_seconds.setdefault(f"{one}→{other}", 0.0)
-        present = set()
-        for pair in matrix.pairs(State.OK, State.FAILED):
-            if pair.ping_time is None:
-                continue
-            key = (pair.prober.uid, pair.target.uid)
-            present.add(key)
-            before = self._last.get(key, pair.ping_time)
-            self._last[key] = max(before, pair.ping_time)
-            if pair.state is State.FAILED and pair.ping_time > before:
-                seconds = pair.ping_time - before
-                name = f"{pair.prober.node_class}→{pair.target.node_class}"
-                self.pair_seconds[name] += seconds
-                lost.append(
-                    {
-                        "from": pair.prober.name,
-                        "to": pair.target.name,
-                        "class": name,
-                        "at": pair.ping_time,
-                        "seconds": round(seconds, 3),
-                        "reason": pair.reason,
-                    }
-                )
-        # Pods that are gone need not be remembered for ever.
-        for key in self._last.keys() - present:
-            del self._last[key]
-        return lost
+        certain: list[dict[str, object]] = []
+        for result in matrix.pairs(State.OK, State.FAILED):
+            if result.ping_time is not None:
+                certain += self._count(result, result.ping_time)
+        present = {pod.uid for pod in matrix.pods}
+        for key in [key for key in self._pairs if not present.issuperset(key)]:
+            certain += self._close(self._pairs.pop(key), vanished=True)
+        return certain
+
+    def finish(self) -> list[dict[str, object]]:
+        """Nothing more comes: what is still unreachable is lost."""
+        certain = [line for pair in self._pairs.values() for line in self._close(pair, vanished=False)]
+        self._pairs.clear()
+        return certain
+
+    def _count(self, result: PairResult, pinged: float) -> list[dict[str, object]]:
+        key = (result.prober.uid, result.target.uid)
+        name = f"{result.prober.node_class}→{result.target.node_class}"
+        pair = self._pairs.setdefault(key, _Pair(name, pinged))
+        if pinged <= pair.pinged:
+            return []
+        since, pair.pinged = pair.pinged, pinged
+        if result.state is State.OK:
+            return self._close(pair, vanished=False)
+        pair.open.append(
+            {
+                "from": result.prober.name,
+                "to": result.target.name,
+                "class": pair.class_name,
+                "at": pinged,
+                "seconds": round(pinged - since, 3),
+                "reason": result.reason,
+            }
+        )
+        return []
+
+    def _close(self, pair: _Pair, *, vanished: bool) -> list[dict[str, object]]:
+        lines = [line | {"vanished": vanished} for line in pair.open]
+        seconds = sum(float(str(line["seconds"])) for line in lines)
+        pair.open.clear()
+        if vanished:
+            self.vanished += seconds
+        else:
+            self.pair_seconds[pair.class_name] = self.pair_seconds.get(pair.class_name, 0.0) + seconds
+        return lines
 
 
 class Sampler:
@@ -95,6 +128,7 @@ class Sampler:
     def start(self) -> None:
         """Begin to sample; a sampler that runs goes on."""
         if self._thread is None:
+            self._stop.clear()
             self._begun = time.monotonic()
             self._thread = threading.Thread(target=self._run, name="reachability", daemon=True)
             self._thread.start()
@@ -105,8 +139,15 @@ class Sampler:
             self._stop.set()
             self._thread.join()
             self._thread = None
-            self._seconds = time.monotonic() - self._begun
-        return Losses(self._seconds, self._samples, self._unreadable, dict(self._tally.pair_seconds))
+            self._seconds += time.monotonic() - self._begun
+            self._write_all(self._tally.finish())
+        return Losses(
+            self._seconds,
+            self._samples,
+            self._unreadable,
+            dict(self._tally.pair_seconds),
+            self._tally.vanished,
+        )
 
     def _run(self) -> None:
         while not self._stop.wait(self._interval):
@@ -114,13 +155,13 @@ class Sampler:
                 matrix = self._read()
             except KubeError as error:
                 self._unreadable += 1
-                self._write({"t": time.time(), "gap": str(error)})
+                self._write_all([{"gap": str(error)}])
                 continue
             self._samples += 1
-            for loss in self._tally.add(matrix):
-                self._write({"t": time.time(), **loss})
+            self._write_all(self._tally.add(matrix))
 
-    def _write(self, line: dict[str, object]) -> None:
+    def _write_all(self, lines: list[dict[str, object]]) -> None:
         # The record of losses must never end the run; a full disk is the journal's to report.
         with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            for line in lines:
+                file.write(json.dumps({"t": round(time.time(), 3), **line}, ensure_ascii=False) + "\n")

@@ -22,6 +22,7 @@ class Collection:
         self._catalog = catalog
         self._state = state
         self._selection = Selection(catalog)
+        self._chosen = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> Generator[None, object, object]:
@@ -73,31 +74,29 @@ class Collection:
         if report.skipped:
             self._selection.skipped(report.nodeid)
 
-    # As a wrapper that sorts at the very end, nobody comes after it: neither plugins that shuffle or
-    # reorder, nor pytest's own grouping by the parameters of fixtures.
     @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_collection_modifyitems(
-        self, session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
-    ) -> Generator[None, None, None]:
-        """Put the steps in order and refuse what would break a scenario's promises."""
+    def pytest_collection_modifyitems(self) -> Generator[None, None, None]:
+        """Note that the choice of tests is complete: it is not if another plugin has refused it."""
         yield
-        items.sort(key=self._order)
-        if session.testsfailed:
-            return  # A module cannot be imported: pytest shows why and runs nothing.
-        try:
-            for item in self._selection.everything:
-                self._refuse_mutating_check(item)
-            if not config.getoption("collectonly"):
-                self._selection.refuse_gaps(items)
-        except pytest.UsageError as error:
-            self._state.refusal = str(error)
-            raise
+        self._chosen = True
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        """In a worker, offer nothing to run once the run has been refused."""
-        if self._state.refusal and is_worker(session.config):
-            session.items.clear()
+    # Here, after everybody has had a say in pytest_collection_modifyitems, nobody comes later: no plugin
+    # that shuffles or deselects, nor pytest's own grouping by the parameters of fixtures.
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_collection_finish(self, session: pytest.Session) -> Generator[None, None, None]:
+        """Put the steps in order and refuse what would break a scenario's promises."""
+        session.items.sort(key=self._order)
+        # After an error in a module pytest shows it and runs nothing: no need to complain about the rest.
+        if self._chosen and not session.testsfailed:
+            try:
+                self._refuse(session)
+            except pytest.UsageError as error:
+                self._state.refusal = str(error)
+                if not is_worker(session.config):
+                    raise
+        if self._state.refusal:
+            session.items.clear()  # Raising here would keep a worker from reporting its collection.
+        yield
 
     def _order(self, item: pytest.Item) -> tuple[object, ...]:
         step = item.stash.get(STEP, None)
@@ -118,6 +117,12 @@ class Collection:
                     always=item.get_closest_marker("always") is not None,
                     title=_title(item, active),
                 )
+
+    def _refuse(self, session: pytest.Session) -> None:
+        for item in self._selection.everything:
+            self._refuse_mutating_check(item)
+        if not session.config.getoption("collectonly"):
+            self._selection.refuse_gaps(session.items)
 
     @staticmethod
     def _refuse_mutating_check(item: pytest.Item) -> None:

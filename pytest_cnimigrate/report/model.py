@@ -204,6 +204,8 @@ class RunSummary:
     user: str
     argv: tuple[str, ...]
     versions: Mapping[str, str]
+    circumstances: Mapping[str, Any]
+    """What else the first line says, e.g. the host, the folder, settings that were overridden."""
     state: RunState
     complete: bool
     """Whether the record has its last line."""

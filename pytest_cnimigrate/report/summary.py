@@ -49,6 +49,7 @@ def _sum(read: Folding) -> RunSummary:
         user=fields.text(head, "user"),
         argv=_argv(head),
         versions=_versions(head),
+        circumstances=fields.rest(head, *_HEAD_FIELDS),
         state=run_state(
             phases,
             changes,
@@ -108,6 +109,12 @@ def _phase(read: Folding, number: int, phase: PhaseInWork, steps: tuple[Step, ..
         changes=tuple(change for change in read.changes.values() if change.phase == phase.name),
         notes=tuple(phase.notes),
     )
+
+
+_HEAD_FIELDS = (
+    *("scenario", "title", "run_id", "provider", "cluster", "user", "argv"),
+    *("versions", "python", "platform", "phases"),
+)
 
 
 def _cluster(head: Record) -> str:

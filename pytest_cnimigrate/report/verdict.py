@@ -146,13 +146,10 @@ def _at(step: Step) -> str:
 def _not_run(summary: RunSummary) -> list[str]:
     left = summary.count(Outcome.NOT_RUN)
     phases = [phase for phase in summary.phases if phase.outcome is Outcome.NOT_RUN]
-    if not left and not phases:
-        return []
-    subject = count(left, "step") if left else "Nothing"
-    untouched = f", among them the whole of {count(len(phases), 'phase')}" if phases and left else ""
-    if not left:
-        return [f"{count(len(phases), 'phase')} {_were(len(phases))} not begun."]
-    return [f"{subject} {_were(left)} not run{untouched}."]
+    told = [f"{count(left, 'step')} {_were(left)} not run"] if left else []
+    if phases:
+        told.append(f"{count(len(phases), 'phase')} {_were(len(phases))} not begun")
+    return [f"{'; '.join(told)}."] if told else []
 
 
 def _changes_in_doubt(summary: RunSummary) -> list[str]:

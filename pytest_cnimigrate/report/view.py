@@ -97,6 +97,7 @@ class ScenarioView:
     stray_changes: tuple[ChangeView, ...]
     attachments: tuple[Attachment, ...]
     """Evidence from outside any phase."""
+    circumstances: tuple[Term, ...]
     measurements: tuple[Measurement, ...]
     heat: HeatTable
     log: tuple[LogLine, ...]
@@ -149,6 +150,13 @@ class _Builder:
             ),
             stray_changes=tuple(self._change(change) for change in summary.stray_changes),
             attachments=stray,
+            circumstances=_terms(
+                {
+                    name: value
+                    for name, value in summary.circumstances.items()
+                    if value not in ("", None, [], {})
+                }
+            ),
             measurements=tuple(item for item in summary.measurements if not item.observed),
             heat=heat_table(summary),
             log=self._log(),
@@ -160,7 +168,7 @@ class _Builder:
     def _phase(self, phase: Phase, times: Timeline) -> PhaseView:
         steps = tuple(self._step(step) for step in phase.steps)
         not_run = tuple(view for view in steps if view.step.outcome is Outcome.NOT_RUN)
-        reasons = {view.step.message for view in not_run}
+        reasons = {view.step.message.removeprefix("not run: ") for view in not_run}
         return PhaseView(
             anchor=f"{self._anchor}-p{phase.number}",
             phase=phase,

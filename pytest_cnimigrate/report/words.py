@@ -13,8 +13,10 @@ def duration(seconds: float | None) -> str:
     """`0.4 s`, `12 s`, `3 min 12 s`, `1 h 05 min`; an empty text for None."""
     if seconds is None:
         return ""
+    if seconds < 0.05:
+        return "<0.1 s"
     if seconds < 9.95:
-        return f"{max(0.0, seconds):.1f} s"
+        return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -83,4 +83,5 @@ def test_leave_the_numbers(reachability, measure, recall):
     measure("time observed", round(lost.seconds, 1), "s")
     for name, seconds in lost.pair_seconds.items():
         measure(f"pair-seconds lost, {name}", round(seconds, 3), "s")
+    measure("pair-seconds to pods that were on their way out", round(lost.vanished, 3), "s")
     assert lost.samples, "reachability was never sampled, so nothing is known of what was lost"

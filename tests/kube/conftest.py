@@ -20,6 +20,9 @@ from pytest_cnimigrate.kube.client import KubeClient
 from pytest_cnimigrate.kube.connect import connect
 from pytest_cnimigrate.kube.retrying import RetryPolicy, Timeouts
 
+PATIENCE = 5.0
+"""Seconds that a hanging reply hangs: longer than any client here waits when all is well."""
+
 Reply = Callable[["_Handler"], None]
 
 
@@ -84,7 +87,7 @@ class ScriptedApi:
 
     def hang(self) -> Reply:
         """Accept the request and never answer it."""
-        return lambda _: self.closing.wait(30) and None
+        return lambda _: self.closing.wait(PATIENCE) and None
 
     @staticmethod
     def reset() -> Reply:
@@ -109,7 +112,7 @@ class ScriptedApi:
                     handler.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                     handler.wfile.flush()
             if stay:
-                self.closing.wait(30)
+                self.closing.wait(PATIENCE)
             else:
                 handler.wfile.write(b"0\r\n\r\n")
 
@@ -142,7 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.loads(raw) if raw else None
         api.seen.append(Seen(self.command, url.path, query, dict(self.headers), body))
         if not api.replies:
-            api.text(f"nobody expected {self.command} {self.path}", 599)(self)
+            # 400: nothing that a client would try again.
+            api.text(f"nobody expected {self.command} {self.path}", 400)(self)
             return
         api.replies.popleft()(self)
 

@@ -153,6 +153,13 @@ def test_the_pause_is_the_servers_if_it_names_one_and_grows_if_it_does_not():
     assert 2.0 <= policy.backoff(5000) <= 4.0
 
 
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_time_out_is_not_repeated_because_that_would_double_the_wait(sent):
+    error = ApiTimeout(Attempt("get", "nodes", "here"), "no connection within the time limit")
+    error.sent = sent
+    assert RetryPolicy().pause(error, attempt=1, mutation=False) is None
+
+
 def test_nobody_listening_is_safe_to_repeat_even_for_a_mutation(sleeping_api, tmp_path):
     client = sleeping_api.client(tmp_path)
     with client, pytest.raises(ApiUnreachable, match=r"no connection.*refused") as caught:

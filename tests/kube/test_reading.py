@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from pytest_cnimigrate.kube.client import KubeClient
 from pytest_cnimigrate.kube.errors import MutationRefusedError, PodUnreachable
+from pytest_cnimigrate.kube.retrying import Timeouts
 from pytest_cnimigrate.model.resources import (
     CILIUM_NODE_CONFIGS,
     CILIUM_NODES,
@@ -179,10 +181,8 @@ def test_a_readers_transport_refuses_to_carry_a_mutation(api, client, verb):
 
 
 def test_a_reader_stays_a_reader_under_other_settings(api, client):
-    from pytest_cnimigrate.kube.client import KubeClient
-    from pytest_cnimigrate.kube.retrying import Timeouts
-
     reader = client.read_only().with_settings(timeouts=Timeouts(read=1.0))
-    with pytest.raises(MutationRefusedError):
-        KubeClient(reader._transport).delete(SERVICES, "a", "b")
+    for transport in (reader._transport, reader._transport.derive(timeouts=Timeouts())):
+        with pytest.raises(MutationRefusedError):
+            KubeClient(transport).delete(SERVICES, "a", "b")
     assert api.seen == []

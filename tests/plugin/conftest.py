@@ -15,10 +15,15 @@ import pytest_cnimigrate.run.scenario  # noqa: F401
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
+def project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> Project:
     """An empty project, and an environment that says nothing about it."""
     for name in ("CLUSTER", "KEEP", "OUT"):
         monkeypatch.delenv(f"CNIMIGRATE_{name}", raising=False)
     for name in ("CI", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "PYTEST_XDIST_AUTO_NUM_WORKERS"):
         monkeypatch.delenv(name, raising=False)
+    # Processes of their own share compiled modules, wherever the environment says they should go.
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(tmp_path_factory.getbasetemp() / "pycache"))
     return Project(pytester)

@@ -14,6 +14,9 @@ import pytest
 
 NODE_POOL = Path(__file__).parents[2] / "scenarios" / "node_pool"
 
+# Other plugins of this environment that take longer at the end of each run than the run itself.
+LIGHT = ("-p", "no:hypothesispytest")
+
 # Phase modules here never touch a cluster. `migrate` journals like the real one and changes nothing else.
 CONFTEST = """
 import pytest
@@ -88,11 +91,11 @@ class Project:
 
     def run(self, *args: str, workers: int = 0) -> pytest.RunResult:
         """Run pytest in a process of its own, with so many workers."""
-        return self.pytester.runpytest_subprocess(*args, f"-n{workers}", timeout=60)
+        return self.pytester.runpytest_subprocess(*args, f"-n{workers}", *LIGHT, timeout=60)
 
     def run_inline(self, *args: str) -> pytest.RunResult:
-        """Run pytest in this process, without workers: faster."""
-        return self.pytester.runpytest_inprocess(*args, "-n0")
+        """Run pytest in this process: faster."""
+        return self.pytester.runpytest_inprocess(*LIGHT, *args)
 
     def journal(self, name: str = "move", out: str | None = None) -> list[dict[str, Any]]:
         """The journal of a scenario."""

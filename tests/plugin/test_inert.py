@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from scenario_project import LIGHT
 
 HEAVY = ("kubernetes", "boto3", "botocore", "pydantic", "aiohttp", "jinja2", "yaml", "requests", "xdist.scheduler")
 
@@ -23,8 +24,8 @@ def test_an_ordinary_run_prints_the_same_with_and_without_it(
 ) -> None:
     pytester.makepyfile("def test_one(): pass\ndef test_two(): assert 0\n")
     pytester.mkdir("deploy").joinpath("scenario.yaml").write_text("apiVersion: other/v1\nkind: Scenario\n")
-    with_it = pytester.runpytest_inprocess(*arguments)
-    without_it = pytester.runpytest_inprocess("-p", "no:cnimigrate", *arguments)
+    with_it = pytester.runpytest_inprocess(*LIGHT, *arguments)
+    without_it = pytester.runpytest_inprocess("-p", "no:cnimigrate", *LIGHT, *arguments)
     assert with_it.ret == without_it.ret
     assert _normal(with_it) == _normal(without_it)
     assert not (pytester.path / "out").exists()
@@ -50,7 +51,7 @@ def test_an_ordinary_run_imports_none_of_its_heavy_parts(pytester: pytest.Pytest
         """
     )
     # In a process of its own and without the plugins that bring such modules themselves.
-    result = pytester.runpytest_subprocess("-p", "no:xdist", "-p", "no:hypothesispytest")
+    result = pytester.runpytest_subprocess("-p", "no:xdist", *LIGHT)
     result.assert_outcomes(passed=1)
 
 

@@ -40,7 +40,7 @@ def refusal(result: pytest.RunResult) -> str:
 )
 def test_an_option_that_makes_no_sense_is_refused(project: Project, arguments: list[str], line: str) -> None:
     project.scenario(THREE_PHASES)
-    result = project.pytester.runpytest_inprocess(*arguments)
+    result = project.run_inline(*arguments)
     assert line in refusal(result)
     assert not (project.root / "out").exists()
 
@@ -50,7 +50,7 @@ def test_an_option_that_makes_no_sense_is_refused(project: Project, arguments: l
 )
 def test_options_without_a_scenario_are_refused(project: Project, arguments: list[str]) -> None:
     project.pytester.makepyfile("def test_ordinary(): pass")
-    line = refusal(project.pytester.runpytest_inprocess(*arguments))
+    line = refusal(project.run_inline(*arguments))
     assert line.startswith(f"{arguments[0]} was given, but there is no scenario under the paths of this run")
 
 
@@ -120,7 +120,7 @@ def test_phases_and_modules_must_match(
 ) -> None:
     folder = project.scenario(THREE_PHASES)
     spoil(folder)
-    result = project.pytester.runpytest_inprocess("-n", workers)
+    result = project.run_inline("-n", workers)
     assert line.format(folder=folder) in refusal(result)
     assert not (project.root / "out").exists()
 

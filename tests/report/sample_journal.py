@@ -71,6 +71,8 @@ class SampleJournal:
             "python": "3.11.7",
             "platform": "Linux-6.12-x86_64",
             "user": "mira",
+            "host": "bastion-1",
+            "overrides": ["new_nodes.size=3"],
             "phases": [{"name": phase.name, "title": phase.title, "text": phase.text} for phase in phases],
         }
         self.add("run-started", **{**head, **fields})
@@ -245,7 +247,7 @@ def migration(
     if outcome == "failed":
         for phase in left:
             for kind, title in steps_of(phase):
-                journal.not_run(phase, kind, title, "stopped after a failure")
+                journal.not_run(phase, kind, title, "not run: stopped after a failure")
     if outcome == "passed":
         _measure(journal)
     journal.finish(outcome, {"passed": 0, "failed": 1, "interrupted": 2}[outcome])
@@ -276,7 +278,7 @@ def _act(journal: SampleJournal, phase: SamplePhase, end: str) -> str:
         return ""
     journal.add("gate-closed", phase=phase.name, nodeid=nodeid(phase, phase.action), reason=HELM_MESSAGE)
     for title in phase.checks:
-        journal.not_run(phase, "check", title, "stopped after a failure")
+        journal.not_run(phase, "check", title, "not run: stopped after a failure")
     return "failed"
 
 

@@ -251,7 +251,7 @@ def test_a_torn_last_line_is_told_and_the_rest_is_shown(tmp_path):
 def test_a_page_can_be_drawn_at_any_moment_of_a_run(tmp_path):
     journal = migration(failed_checks="drain")
     records = journal.records
-    for length in range(0, len(records), 7):
+    for length in range(0, len(records), 11):
         journal.records = records[:length]
         draw(tmp_path, journal)
 
@@ -337,7 +337,7 @@ def hostile_run(text: str) -> SampleJournal:
 def test_nothing_in_a_journal_is_ever_markup(tmp_path):
     harmless = bones(draw(tmp_path, hostile_run("x harmless x")))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=30, deadline=None)
     @given(texts())
     def the_page_keeps_its_bones(text: str) -> None:
         assert bones(draw(tmp_path, hostile_run(f"x {text} x"))) == harmless
@@ -420,3 +420,12 @@ def test_changes_and_notes_from_outside_any_phase_are_shown(tmp_path):
     page = draw(tmp_path, journal)
     assert "the cluster is being made" in page.of_class("appendix")[0].text
     assert "cordon node ip-10-0-11-17" in page.of_class("changes")[0].text
+
+
+def test_the_appendix_tells_how_to_repeat_the_run(tmp_path):
+    page = draw(tmp_path, migration())
+    terms = {div.children[0].text: div.children[1].text for div in page.of_class("appendix")[0].all("div")}
+    assert terms["Command"] == "pytest scenarios/second-node-group --cni-cluster sim"
+    assert terms["host"] == "bastion-1"
+    assert terms["overrides"] == '["new_nodes.size=3"]'
+    assert terms["kubernetes"] == "37.0.3"

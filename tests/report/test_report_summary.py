@@ -45,7 +45,7 @@ def test_a_failed_action_names_the_phase_the_reason_and_what_may_be_half_way():
         f"The action “Install the Helm release cilium” failed: {HELM_MESSAGE}.",
         "Look here first: “install Helm release kube-system/cilium 1.18.3” (change 12) began and did not "
         "come to a good end, so what it touches may be half way.",
-        "22 steps were not run, among them the whole of 5 phases.",
+        "22 steps were not run; 5 phases were not begun.",
         "11 changes were made and are in place.",
     )
     assert outcomes(summary)["cilium"] is Outcome.FAILED

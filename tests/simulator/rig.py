@@ -31,7 +31,7 @@ from pytest_cnimigrate.simulator.clock import Pace
 from pytest_cnimigrate.simulator.cloud import Instance
 from pytest_cnimigrate.simulator.controllers import start_controllers
 from pytest_cnimigrate.simulator.faults import Faults
-from pytest_cnimigrate.simulator.gateway import HttpRequest
+from pytest_cnimigrate.simulator.gateway import GatewayError, HttpRequest
 from pytest_cnimigrate.simulator.nodes.fleet import Fleet
 
 PATIENCE = 20.0
@@ -155,6 +155,29 @@ class Rig:
     async def events(self, reason: str, name: str = "") -> list[Object]:
         found, _ = await self.api.list(EVENTS)
         return [e for e in found if e["reason"] == reason and name in ("", e["involvedObject"]["name"])]
+
+    async def event(self, reason: str, name: str) -> Object:
+        """Wait for an event of the object."""
+
+        def found() -> list[Object]:
+            return [
+                event
+                for event in self.informers.of(EVENTS).all()
+                if event["reason"] == reason and event["involvedObject"]["name"] == name
+            ]
+
+        await self.until(lambda: bool(found()), EVENTS)
+        return found()[0]
+
+    async def log_line(self, pod: Object, container: str, text: str) -> str:
+        """Wait for a line of the container's output that contains the text."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                with contextlib.suppress(GatewayError):
+                    for line in await self.fleet.logs(pod, container):
+                        if text in line:
+                            return line
+                await asyncio.sleep(0.005)
 
     async def get(self, pod: Object, path: str, port: int = 8080) -> tuple[int, Any]:
         """Status and parsed body of a request through the API server's proxy."""
@@ -356,7 +379,12 @@ def names(objects: list[Object]) -> set[str]:
 
 @contextlib.asynccontextmanager
 async def rig(
-    *, speed: float = 100.0, faults: tuple[str, ...] = (), subnet_prefix: int = 19, **vpc_options: Any
+    *,
+    speed: float = 400.0,
+    faults: tuple[str, ...] = (),
+    controllers: bool = True,
+    subnet_prefix: int = 19,
+    **vpc_options: Any,
 ) -> AsyncIterator[Rig]:
     """An empty cluster, with a security group that admits its own members."""
     pace = Pace(speed=speed)
@@ -369,10 +397,11 @@ async def rig(
     active = Faults(faults)
     fleet = Fleet(api, informers, pace, vpc, active)
     await fleet.start()
-    manager = await start_controllers(api, informers, pace)
+    manager = await start_controllers(api, informers, pace) if controllers else None
     try:
         yield Rig(server, api, informers, pace, vpc, active, fleet, group)
     finally:
         await fleet.stop()
-        await manager.stop()
+        if manager is not None:
+            await manager.stop()
         await informers.close()

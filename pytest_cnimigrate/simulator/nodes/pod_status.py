@@ -169,6 +169,7 @@ def pod_status(
         initialised,
         ready_fields("Ready"),
         ready_fields("ContainersReady"),
+        {"type": "PodScheduled", "status": "True"},
     ]
     status: Object = {
         "phase": phase,

@@ -35,6 +35,8 @@ class PlainFleet:
         self.api = api
         self.ready = True
         self.registers = True
+        self.leaves = True
+        """Whether a node's object goes with its instance."""
         self.booted: dict[str, Instance] = {}
 
     async def launch(self, instance: Instance) -> None:
@@ -55,7 +57,7 @@ class PlainFleet:
 
     async def terminate(self, instance_id: str) -> None:
         instance = self.booted.pop(instance_id)
-        if self.registers:
+        if self.registers and self.leaves:
             await self.api.delete(NODES, instance.private_dns_name)
 
     async def set_ready(self, name: str, ready: bool) -> None:

@@ -6,7 +6,7 @@ import botocore.exceptions
 import pytest
 from aws_rig import CLUSTER, FAST_WAITER, eventually
 
-from pytest_cnimigrate.model.resources import NODES, PODS
+from pytest_cnimigrate.model.resources import DISRUPTION_BUDGETS, NODES, PODS
 
 TAINT = {"key": "node.cilium.io/agent-not-ready", "value": "true", "effect": "NO_EXECUTE"}
 NODE_TAINT = {"key": "node.cilium.io/agent-not-ready", "value": "true", "effect": "NoExecute"}
@@ -192,6 +192,24 @@ def test_a_deleted_group_takes_its_nodes_along(cluster, eks, create_group):
         eks.describe_nodegroup(**group)
 
 
+def test_a_group_is_deleted_only_when_its_nodes_have_left_the_cluster(make_rig, group_parameters):
+    rig = make_rig(speed=200)
+    rig.call(rig.cloud.seed_cluster, CLUSTER)
+    rig.fleet.leaves = False
+    eks = rig.client("eks")
+    eks.create_nodegroup(**group_parameters(rig))
+    (node,) = eventually(rig.nodes, len)
+    eks.delete_nodegroup(clusterName=CLUSTER, nodegroupName="ng-1")
+    groups = rig.client("autoscaling")
+    eventually(
+        lambda: groups.describe_auto_scaling_groups()["AutoScalingGroups"][0]["Instances"],
+        lambda instances: not instances,
+    )
+    assert eks.list_nodegroups(clusterName=CLUSTER)["nodegroups"] == ["ng-1"]
+    rig.run(rig.api.delete(NODES, node["metadata"]["name"]))
+    eventually(lambda: eks.list_nodegroups(clusterName=CLUSTER)["nodegroups"], lambda names: not names)
+
+
 def test_groups_are_listed_page_by_page(eks, create_group):
     for name in ("ng-a", "ng-b", "ng-c"):
         create_group(name, desired=0)
@@ -202,7 +220,7 @@ def test_groups_are_listed_page_by_page(eks, create_group):
 
 
 def test_a_group_without_a_cni_ends_as_create_failed(make_rig, group_parameters):
-    rig = make_rig(node_creation_deadline=60)
+    rig = make_rig(node_creation_deadline=600)
     rig.call(rig.cloud.seed_cluster, CLUSTER)
     rig.fleet.ready = False
     eks = rig.client("eks")
@@ -220,7 +238,7 @@ def test_a_group_without_a_cni_ends_as_create_failed(make_rig, group_parameters)
 
 
 def test_instances_that_never_join_are_told_apart_from_unhealthy_nodes(make_rig, group_parameters):
-    rig = make_rig(node_creation_deadline=60)
+    rig = make_rig(node_creation_deadline=600)
     rig.call(rig.cloud.seed_cluster, CLUSTER)
     rig.fleet.registers = False
     eks = rig.client("eks")
@@ -320,25 +338,92 @@ def test_new_groups_can_have_a_security_group_that_old_nodes_do_not_get_into(clu
     assert not admits(old, new, 8080)
 
 
-def test_a_drained_node_loses_its_pods_by_eviction_before_its_instance_goes(cluster, create_group, update):
-    create_group(desired=1)
-    (node,) = cluster.nodes()
-    name = node["metadata"]["name"]
+def make_pod(rig, node):
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "app", "namespace": "default"},
-        "spec": {"nodeName": name, "containers": [{"name": "c", "image": "i"}]},
+        "metadata": {"name": "app", "namespace": "default", "labels": {"app": "app"}},
+        "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]},
     }
-    cluster.run(cluster.api.create(PODS, pod, "default"))
-    update(scalingConfig={"minSize": 0, "desiredSize": 0})
-    pods = eventually(
-        lambda: cluster.run(cluster.api.list(PODS))[0],
-        lambda pods: "deletionTimestamp" in pods[0]["metadata"],
+    rig.run(rig.api.create(PODS, pod, "default"))
+    ready = {"type": "Ready", "status": "True"}
+    status = {"status": {"phase": "Running", "conditions": [ready]}}
+    return rig.run(rig.api.patch(PODS, "app", status, "default", kind="merge", subresource="status"))
+
+
+def test_pods_are_evicted_before_their_node_goes(make_rig, group_parameters):
+    rig = make_rig(speed=200)  # EKS's patience is then 4.5 s: long enough to look.
+    rig.call(rig.cloud.seed_cluster, CLUSTER)
+    eks = rig.client("eks")
+    eks.create_nodegroup(**group_parameters(rig))
+    (node,) = eventually(rig.nodes, len)
+    name = node["metadata"]["name"]
+    uid = make_pod(rig, name)["metadata"]["uid"]
+    eks.delete_nodegroup(clusterName=CLUSTER, nodegroupName="ng-1")
+    eventually(
+        lambda: rig.run(rig.api.list(PODS))[0], lambda pods: "deletionTimestamp" in pods[0]["metadata"]
     )
-    assert cluster.node(name)["spec"]["unschedulable"] is True
+    assert rig.node(name)["spec"]["unschedulable"] is True
     # The kubelet's part: the pod is gone for good.
+    rig.run(rig.api.delete(PODS, "app", "default", grace_period_seconds=0, uid=uid))
+    eventually(lambda: rig.node(name), lambda node: node is None)
+
+
+def test_a_disruption_budget_holds_a_node_only_as_long_as_eks_is_patient(cluster, create_group, update):
+    create_group(desired=1)
+    (node,) = cluster.nodes()
+    make_pod(cluster, node["metadata"]["name"])
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "app", "namespace": "default"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "app"}}},
+    }
+    cluster.run(cluster.api.create(DISRUPTION_BUDGETS, budget, "default"))
+    status = {"disruptionsAllowed": 0, "currentHealthy": 1, "desiredHealthy": 1, "expectedPods": 1}
     cluster.run(
-        cluster.api.delete(PODS, "app", "default", grace_period_seconds=0, uid=pods[0]["metadata"]["uid"])
+        cluster.api.patch(
+            DISRUPTION_BUDGETS,
+            "app",
+            {"status": status | {"observedGeneration": 1}},
+            "default",
+            kind="merge",
+            subresource="status",
+        )
     )
-    eventually(lambda: cluster.node(name), lambda node: node is None)
+    update(scalingConfig={"desiredSize": 0})
+    eventually(cluster.nodes, lambda nodes: not nodes)
+    (pod,) = cluster.run(cluster.api.list(PODS))[0]
+    assert "deletionTimestamp" not in pod["metadata"]
+
+
+def test_a_label_waits_for_a_node_that_is_just_booting(make_rig, group_parameters):
+    rig = make_rig(speed=50)
+    rig.call(rig.cloud.seed_cluster, CLUSTER)
+    eks = rig.client("eks")
+    group = {"clusterName": CLUSTER, "nodegroupName": "ng-1"}
+    parameters = group_parameters(rig) | {"scalingConfig": {"minSize": 0, "maxSize": 1, "desiredSize": 0}}
+    eks.create_nodegroup(**parameters)
+
+    def described():
+        return eks.describe_nodegroup(**group)["nodegroup"]
+
+    eventually(described, lambda one: one["status"] == "ACTIVE")
+    rig.fleet.registers = False
+    eks.update_nodegroup_config(**group, scalingConfig={"desiredSize": 1})
+    eventually(lambda: list(rig.fleet.booted), len)
+    eventually(described, lambda one: one["status"] == "ACTIVE")
+    eks.update_nodegroup_config(**group, labels={"addOrUpdateLabels": {"cni": "cilium"}})
+    eventually(described, lambda one: one["labels"] == {"cni": "cilium"})
+    (instance,) = rig.fleet.booted.values()
+    rig.fleet.registers = True
+    rig.run(rig.fleet.launch(instance))
+    eventually(rig.nodes, lambda nodes: nodes[0]["metadata"]["labels"].get("cni") == "cilium")
+
+
+def test_a_new_group_whose_instances_do_not_start_is_create_failed(cluster, eks, group_request, describe):
+    cluster.faults.activate("nodegroup-instance-launch-failure")
+    eks.create_nodegroup(**group_request(desired=1))
+    group = eventually(describe, lambda group: group["status"] == "CREATE_FAILED")
+    assert [issue["code"] for issue in group["health"]["issues"]] == ["AsgInstanceLaunchFailures"]
+    assert group["health"]["issues"][0]["resourceIds"] == [group["resources"]["autoScalingGroups"][0]["name"]]

@@ -128,8 +128,8 @@ async def test_toleration_seconds_give_a_pod_time_and_an_early_end_of_the_taint_
 ) -> None:
     await cluster.add_nodes(1)
     for name, seconds in (("short", 20), ("long", 3000)):
-        patience = [{"key": AGENT["key"], "operator": "Exists", "tolerationSeconds": seconds}]
-        await cluster.create(PODS, bare_pod(name, tolerations=patience))
+        patience = {"key": AGENT["key"], "effect": "NoExecute", "tolerationSeconds": seconds}
+        await cluster.create(PODS, bare_pod(name, tolerations=[{**patience, "operator": "Exists"}]))
         await cluster.until(lambda n=name: is_pod_ready(cluster.get(PODS, n)), name)
     await cluster.taint("node-0", AGENT)
     await cluster.settled()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 
 from pytest_cnimigrate.model.objects import Object
@@ -10,13 +9,6 @@ from pytest_cnimigrate.model.resources import NODES, PODS
 from pytest_cnimigrate.simulator.cni.cilium_cni_file import FILE as CILIUM_FILE
 from tests.simulator.rig import Rig, rig
 from tests.simulator.shapes import recording, shape
-
-
-async def warning(cluster: Rig, reason: str, pod: str) -> Object:
-    async with asyncio.timeout(20):
-        while not (found := await cluster.events(reason, pod)):
-            await asyncio.sleep(0.01)
-    return found[0]
 
 
 def waiting_reason(cluster: Rig, name: str) -> str:
@@ -34,7 +26,7 @@ async def test_without_a_cni_only_pods_in_the_hosts_network_run() -> None:
         await cluster.run_pod("pod", node=node, tolerations=[{"operator": "Exists"}])
         host = await cluster.pod_ready("host")
         assert host["status"]["podIP"] == host["status"]["hostIP"] == cluster.instances[0].private_ip
-        event = await warning(cluster, "NetworkNotReady", "pod")
+        event = await cluster.event("NetworkNotReady", "pod")
         assert event["message"].endswith("Network plugin returns error: cni plugin not initialized")
         assert waiting_reason(cluster, "pod") == "ContainerCreating"
 
@@ -46,7 +38,7 @@ async def test_a_pod_hangs_in_container_creating_when_the_cnis_agent_does_not_an
         cluster.machine(node).cni_files.write("05-cilium.conflist", CILIUM_FILE)
         await cluster.node_ready(node)
         await cluster.run_pod("web", node=node)
-        event, recorded = await warning(cluster, "FailedCreatePodSandBox", "web"), recording("event-failed-sandbox.json")
+        event, recorded = await cluster.event("FailedCreatePodSandBox", "web"), recording("event-failed-sandbox.json")
 
         def anonymous(message: str) -> str:
             return re.sub(r"[0-9a-f]{64}", "ID", message)
@@ -65,7 +57,7 @@ async def test_a_configuration_whose_plugin_is_unknown_attaches_nothing() -> Non
         cluster.machine(node).cni_files.write("10-other.conf", '{"type": "other"}')
         await cluster.node_ready(node)
         await cluster.run_pod("web", node=node)
-        event = await warning(cluster, "FailedCreatePodSandBox", "web")
+        event = await cluster.event("FailedCreatePodSandBox", "web")
         assert event["message"].endswith('failed to find plugin "other" in path [/opt/cni/bin]')
 
 
@@ -79,6 +71,6 @@ async def test_fault_pod_sandbox_fails_on_new_nodes() -> None:
         await cluster.run_pod("on-old", node=old)
         await cluster.run_pod("on-new", node=new)
         await cluster.pod_ready("on-old")
-        await warning(cluster, "FailedCreatePodSandBox", "on-new")
+        await cluster.event("FailedCreatePodSandBox", "on-new")
         cluster.faults.clear("pod-sandbox-fails-on-new-nodes")
         await cluster.pod_ready("on-new")

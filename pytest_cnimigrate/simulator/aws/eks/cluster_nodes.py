@@ -39,6 +39,9 @@ class ClusterNodes(Protocol):
 
     async def state(self, name: str) -> NodeState: ...
 
+    async def is_gone(self, name: str) -> bool:
+        """Whether a terminated instance has left the cluster."""
+
     async def relabel(self, name: str, add: Mapping[str, str], remove: Sequence[str]) -> None: ...
 
     async def retaint(self, name: str, add: Sequence[Taint], remove: Sequence[Taint]) -> None:
@@ -53,6 +56,9 @@ class NoClusterNodes:
 
     async def state(self, name: str) -> NodeState:
         return "ready"
+
+    async def is_gone(self, name: str) -> bool:
+        return True
 
     async def relabel(self, name: str, add: Mapping[str, str], remove: Sequence[str]) -> None:
         """Nothing to do."""
@@ -77,6 +83,9 @@ class ApiClusterNodes:
             return "absent"
         ready = condition(node, "Ready")
         return "ready" if ready is not None and ready["status"] == "True" else "not-ready"
+
+    async def is_gone(self, name: str) -> bool:
+        return await self._get(name) is None
 
     async def relabel(self, name: str, add: Mapping[str, str], remove: Sequence[str]) -> None:
         labels = {**dict.fromkeys(remove), **add}

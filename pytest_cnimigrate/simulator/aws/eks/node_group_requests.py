@@ -82,7 +82,11 @@ def check_labels(labels: Mapping[str, str], *, cluster: str, group: str) -> None
         if not re.fullmatch(_QUALIFIED_NAME, key) or not re.fullmatch(_LABEL_VALUE, value):
             raise refusal(f"Label {key}={value} is not valid", cluster=cluster, group=group)
         if key.startswith(RESERVED_LABEL_PREFIXES):
-            raise refusal(f"Label cannot contain reserved prefixes: {key}", cluster=cluster, group=group)
+            raise refusal(
+                f"Label cannot contain reserved prefixes [{', '.join(RESERVED_LABEL_PREFIXES)}]: {key}",
+                cluster=cluster,
+                group=group,
+            )
 
 
 def check_taints(taints: Sequence[Taint], *, cluster: str, group: str) -> None:

@@ -42,6 +42,8 @@ UPDATE_FAILS = register(
 READINESS_POLL_SECONDS = 5.0
 JOIN_SECONDS = 60.0
 """How long a change of labels or taints waits for instances that have not registered as nodes yet."""
+DEPARTURE_SECONDS = 300.0
+"""How long the deletion of a group waits for the cloud controller to remove the nodes' objects."""
 
 
 class NodeGroups:
@@ -270,7 +272,12 @@ class NodeGroups:
 
     async def _delete(self, group: NodeGroup) -> None:
         await self._pace.sleep(self._settings.update_seconds)
+        names = [member.instance.private_dns_name for member in group.scaling.members.values()]
         await group.scaling.delete()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._pace.wall(DEPARTURE_SECONDS)
+        while not all([await self._nodes.is_gone(name) for name in names]) and loop.time() < deadline:
+            await self._pace.sleep(READINESS_POLL_SECONDS)
         self._factory.forget(group)
         del self._groups[group.cluster, group.name]
 
