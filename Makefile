@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 OUT    ?= out/rehearse
 
 .DEFAULT_GOAL := help
-.PHONY: help rehearse test test-fast lint format types layers check prune clean
+.PHONY: help rehearse test compat lint format types layers check prune clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,11 @@ rehearse: $(VENV)/.runtime  ## Carry the node-pool migration through on the embe
 
 test: $(VENV)/.dev  ## Run the tests
 	$(BIN)/python -m pytest -n 2 tests
+
+compat: $(VENV)/.dev  ## Test the plugin on the oldest pytest that it is for
+	@test -x $(VENV)-compat/bin/python || $(PYTHON) -m venv $(VENV)-compat
+	$(VENV)-compat/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' 'pytest==9.1.*'
+	$(VENV)-compat/bin/python -m pytest -n 2 tests/plugin tests/run
 
 lint: $(VENV)/.dev  ## Check style and format
 	$(BIN)/ruff check .
@@ -36,7 +41,7 @@ prune: $(VENV)/.runtime  ## Find and remove what earlier runs have left
 	$(BIN)/python -m pytest_cnimigrate.providers.prune
 
 clean:  ## Remove the environment and all output
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-compat out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 # A registry that answers on the third try is no reason to fail.
 define install

@@ -6,7 +6,7 @@ stands in *every* term. Both lists are atomic for server-side merges.
 
 from __future__ import annotations
 
-from pytest_cnimigrate.model.objects import Object, copy
+from pytest_cnimigrate.model.objects import Object, copy, key_of
 
 _REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 
@@ -16,6 +16,11 @@ def required_terms(affinity: Object | None) -> list[Object]:
     node_affinity = (affinity or {}).get("nodeAffinity") or {}
     terms: list[Object] = (node_affinity.get(_REQUIRED) or {}).get("nodeSelectorTerms") or []
     return terms
+
+
+def _admits_nothing(term: Object) -> bool:
+    """An empty term selects no node, so it opens no gap; an expression in it would."""
+    return not (term.get("matchExpressions") or term.get("matchFields"))
 
 
 def _requires(term: Object, key: str, value: str) -> bool:
@@ -32,25 +37,30 @@ def is_required(workload: Object, key: str, value: str) -> bool:
 
 def missing_requirement(workload: Object, key: str, value: str) -> list[str]:
     """Problems: the terms that let a node without the label in."""
-    name = f"{workload['kind']} {workload['metadata']['namespace']}/{workload['metadata']['name']}"
-    terms = required_terms(workload["spec"]["template"]["spec"].get("affinity"))
+    name = f"{workload['kind']} {key_of(workload)}"
+    pod = workload["spec"]["template"]["spec"]
+    if (pod.get("nodeSelector") or {}).get(key) == value:
+        return []  # ANDed with every term: Cilium's documentation fences with it
+    terms = required_terms(pod.get("affinity"))
     if not terms:
         return [f"{name} has no required node affinity: it goes to every node"]
     return [
         f"{name}: node affinity term {index + 1} of {len(terms)} does not require {key} In [{value}], "
         "and terms are ORed"
         for index, term in enumerate(terms)
-        if not _requires(term, key, value)
+        if not (_admits_nothing(term) or _requires(term, key, value))
     ]
 
 
 def with_required(affinity: Object | None, key: str, value: str) -> Object:
-    """A copy of `affinity` with `key In [value]` in every term, and all else kept."""
+    """A copy of `affinity` with `key In [value]` in every term that selects any node, and all else kept."""
     result = copy(affinity or {})
     required = result.setdefault("nodeAffinity", {}).setdefault(_REQUIRED, {})
-    terms = required.get("nodeSelectorTerms") or [{}]
-    for term in terms:
-        if not _requires(term, key, value):
-            term.setdefault("matchExpressions", []).append({"key": key, "operator": "In", "values": [value]})
-    required["nodeSelectorTerms"] = terms
+    requirement = {"key": key, "operator": "In", "values": [value]}
+    if not required.get("nodeSelectorTerms"):
+        required["nodeSelectorTerms"] = [{"matchExpressions": [requirement]}]
+        return result
+    for term in required["nodeSelectorTerms"]:
+        if not (_admits_nothing(term) or _requires(term, key, value)):
+            term["matchExpressions"] = [*(term.get("matchExpressions") or ()), requirement]
     return result

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 
-from pytest_cnimigrate.checks.workloads import SUPERSEDED_REASONS, is_finished, uses_host_network
+from pytest_cnimigrate.checks.workloads import is_finished, uses_host_network
 from pytest_cnimigrate.kube.client import KubeReader
 from pytest_cnimigrate.kube.errors import KubeError
 from pytest_cnimigrate.model.objects import Object, is_terminating, key_of, name_of, namespace_of
@@ -16,14 +16,22 @@ OPERATOR_SELECTOR = "io.cilium/app=operator"
 CNI_FILE = "05-cilium.conflist"
 """Cilium's CNI configuration file, by this name since 1.14."""
 
+# The chart writes "0"; from 1.19 on an interval has a unit.
+_WATCHER_IS_OFF = frozenset({"0", "0s"})
+
+
+def _watcher_interval(config: Object) -> str | None:
+    interval: str | None = (config.get("data") or {}).get("unmanaged-pod-watcher-interval")
+    return interval
+
 
 def watcher_on(config: Object) -> list[str]:
     """Problems: the operator's watcher for unmanaged pods is on in `cilium-config`.
 
-    `unmanaged-pod-watcher-interval` is "0" when it is off.
+    `unmanaged-pod-watcher-interval` is "0" when it is off; without it the operator takes its default, 15 s.
     """
-    interval = (config.get("data") or {}).get("unmanaged-pod-watcher-interval")
-    if interval == "0":
+    interval = _watcher_interval(config)
+    if interval in _WATCHER_IS_OFF:
         return []
     return [
         f"ConfigMap {key_of(config)}: unmanaged-pod-watcher-interval is {interval or 'absent'}: "
@@ -34,10 +42,13 @@ def watcher_on(config: Object) -> list[str]:
 
 def watcher_off(config: Object) -> list[str]:
     """Problems: the watcher for unmanaged pods is still off."""
-    interval = (config.get("data") or {}).get("unmanaged-pod-watcher-interval")
-    if interval in {None, "0"}:
-        return [f"ConfigMap {key_of(config)}: unmanaged-pod-watcher-interval is {interval or 'absent'}: off"]
-    return []
+    interval = _watcher_interval(config)
+    if interval not in _WATCHER_IS_OFF:
+        return []
+    return [
+        f"ConfigMap {key_of(config)}: unmanaged-pod-watcher-interval is {interval}: the watcher is off; "
+        "set operator.unmanagedPodWatcher.restart=true"
+    ]
 
 
 def taint_key_differs(config: Object, key: str) -> list[str]:
@@ -55,10 +66,14 @@ def agent_not_owning_cni(kube: KubeReader, agents: Iterable[Object]) -> list[str
     """Problems: agents that have not written their node's CNI configuration file.
 
     The agent's own status is asked (`cilium-dbg status -o json`, field `cni-file`): the node's conditions
-    say only that an agent was Ready once.
+    say only that an agent was Ready once. Agents that have ended or are on their way out are not asked; that
+    there is nobody to ask is a problem too.
     """
     problems = []
-    for pod in agents:
+    present = [pod for pod in agents if not (is_terminating(pod) or is_finished(pod))]
+    if not present:
+        return ["there is no Cilium agent that could say whether it owns its node's CNI configuration"]
+    for pod in present:
         node = pod["spec"].get("nodeName", "(none)")
         command = ["cilium-dbg", "status", "-o", "json"]
         try:
@@ -72,10 +87,14 @@ def agent_not_owning_cni(kube: KubeReader, agents: Iterable[Object]) -> list[str
             )
             continue
         try:
-            status = json.loads(result.stdout).get("cni-file") or {}
-        except ValueError:
-            problems.append(f"node {node}: agent {name_of(pod)} answers with something that is not JSON")
+            status = json.loads(result.stdout)["cni-file"]
+        except (ValueError, TypeError):
+            problems.append(
+                f"node {node}: agent {name_of(pod)} answers with something that is not its status in JSON"
+            )
             continue
+        except KeyError:
+            status = {}
         # The state is spelled `Ok` by the agent; older ones said `ok`.
         if str(status.get("state", "")).lower() != "ok" or CNI_FILE not in status.get("msg", ""):
             problems.append(
@@ -91,14 +110,22 @@ def node_objects_wrong(
     """Problems: a node without its CiliumNode, one with an operator error or no addresses, or one too many.
 
     `nodes` are those that Cilium serves, `absent_from` the names of nodes that must not have a CiliumNode.
+    A CiliumNode of neither is left over: the operator may go on getting addresses for it (cilium#9533).
     """
     present = {name_of(item): item for item in cilium_nodes}
-    problems = [
+    served = list(nodes)
+    known = {name_of(node) for node in served}
+    problems = [] if served else ["there is no node that Cilium serves"]
+    problems += [
         f"node {name} has a CiliumNode although the old CNI serves it"
-        for name in absent_from
+        for name in sorted(absent_from)
         if name in present
     ]
-    for node in nodes:
+    problems += [
+        f"CiliumNode {name} is of no node that Cilium serves; delete it if its node is gone"
+        for name in sorted(present.keys() - known - set(absent_from))
+    ]
+    for node in served:
         item = present.get(name_of(node))
         if item is None:
             problems.append(f"node {name_of(node)} has no CiliumNode")
@@ -122,6 +149,8 @@ def _node_object_problems(item: Object, node: Object) -> list[str]:
     problems = []
     if len(pool) <= len(used):
         problems.append(f"{name}: all of its {len(pool)} addresses are in use")
+    # Empty when the instance metadata did not answer; the node then lists every interface of the VPC
+    # (cilium#15682).
     instance = node["spec"].get("providerID", "").rpartition("/")[2]
     if spec.get("instance-id") != instance:
         problems.append(
@@ -131,14 +160,9 @@ def _node_object_problems(item: Object, node: Object) -> list[str]:
 
 
 def is_manageable(pod: Object) -> bool:
-    """Whether a CNI should be managing this pod: it runs and has a network of its own."""
-    status = pod.get("status", {})
-    return (
-        status.get("phase") == "Running"
-        and not uses_host_network(pod)
-        and not is_terminating(pod)
-        and not (is_finished(pod) or status.get("reason") in SUPERSEDED_REASONS)
-    )
+    """Whether a CNI should be managing this pod: it runs, stays, and has a network of its own."""
+    running = pod.get("status", {}).get("phase") == "Running"
+    return running and not uses_host_network(pod) and not is_terminating(pod)
 
 
 def unmanaged_pods(kube: KubeReader, nodes: Collection[str]) -> list[str]:

@@ -82,8 +82,10 @@ _RULES = (
         (1, 14),
         "was removed; write ipam.operator.clusterPoolIPv6PodCIDRList, a list",
     ),
-    Rule("containerRuntime.integration", (1, 14), "was removed; leave it out"),
-    Rule("enableCnpStatusUpdates", (1, 16), "was removed; leave it out"),
+    Rule("containerRuntime.integration", (1, 16), "was removed; write bpf.autoMount.enabled"),
+    Rule("enableCnpStatusUpdates", (1, 15), "was removed; leave it out"),
+    Rule("enableK8sEventHandover", (1, 15), "was removed; leave it out"),
+    Rule("enableCiliumEndpointSlice", (1, 18), "was removed; write ciliumEndpointSlice.enabled"),
     Rule("hubble.peerService.enabled", (1, 14), "was removed; leave it out"),
 )
 
@@ -117,30 +119,59 @@ def with_watcher(values: Values) -> dict[str, Any]:
 
 def goes_to_old_nodes(values: Values, key: str, value: str) -> list[str]:
     """Problems: the agent's affinity lets it onto nodes with the fence label."""
-    required = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution"
-    terms = value_at(values, f"{required}.nodeSelectorTerms") or []
+    selected = value_at(values, "nodeSelector")
+    if isinstance(selected, Mapping) and selected.get(key, value) != value:
+        return []  # ANDed with every term
+    required = "affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms"
+    terms = value_at(values, required)
     if not terms:
-        return [f"{required}.nodeSelectorTerms: is missing: agents would go to the old nodes too"]
+        return [
+            f"{required}: is missing: agents would go to the old nodes too; "
+            f"add a term with {key} NotIn [{value}]"
+        ]
+    if not isinstance(terms, list) or not all(isinstance(term, Mapping) for term in terms):
+        return [f"{required}: should be a list of terms"]
     return [
-        f"{required}.nodeSelectorTerms.{index}: does not keep away from {key}={value} (terms are ORed)"
+        f"{required}.{index}: does not keep away from {key}={value} (terms are ORed); "
+        f"add {key} NotIn [{value}] to its matchExpressions"
         for index, term in enumerate(terms)
-        if not any(_keeps_away(expression, key, value) for expression in term.get("matchExpressions") or ())
+        if not _excludes(term, key, value)
     ]
+
+
+def _excludes(term: Mapping[str, Any], key: str, value: str) -> bool:
+    """Whether no node with the label is let in by this term; an empty term lets in no node at all."""
+    expressions = term.get("matchExpressions") or []
+    if not expressions:
+        return not term.get("matchFields")
+    return any(_keeps_away(expression, key, value) for expression in expressions)
 
 
 def _keeps_away(expression: Mapping[str, Any], key: str, value: str) -> bool:
     if expression.get("key") != key:
         return False
     operator, listed = expression.get("operator"), expression.get("values") or []
-    return operator == "DoesNotExist" or (operator == "NotIn" and value in listed)
+    match operator:
+        case "DoesNotExist":
+            return True
+        case "NotIn":
+            return value in listed
+        case "In":
+            return value not in listed
+    return False
 
 
 def taint_key_differs(values: Values, key: str) -> list[str]:
-    """Problems: the operator would remove another taint than the one the node group gives."""
+    """Problems: the operator would remove another taint than the one the node group gives, or none."""
+    problems = []
     configured = value_at(values, "agentNotReadyTaintKey") or "node.cilium.io/agent-not-ready"
-    if configured == key:
-        return []
-    return [f"agentNotReadyTaintKey: is {configured}, but the new group has {key}: its taint would stay"]
+    if configured != key:
+        problems.append(
+            f"agentNotReadyTaintKey: is {configured}, but the new group has {key}: its taint would stay"
+        )
+    if value_at(values, "operator.removeNodeTaints") is False:
+        problems.append("operator.removeNodeTaints: is false: the new group's taint would stay; leave it out")
+    return problems
 
 
 def wrong_for_eni(values: Values) -> list[str]:
@@ -148,13 +179,24 @@ def wrong_for_eni(values: Values) -> list[str]:
     return list(_eni_problems(values))
 
 
+def _is_eni(values: Values) -> bool:
+    """Whether ENI mode is meant: the chart takes `eni.enabled` for it, whatever `ipam.mode` says."""
+    return value_at(values, "ipam.mode") == "eni" or value_at(values, "eni.enabled") is True
+
+
 def _eni_problems(values: Values) -> Iterator[str]:
-    if value_at(values, "ipam.mode") != "eni":
+    if not _is_eni(values):
         return
     if value_at(values, "eni.enabled") is not True:
         yield "eni.enabled: must be true when ipam.mode is eni"
-    if value_at(values, "routingMode") != "native":
-        yield "routingMode: must be native when ipam.mode is eni"
+    if value_at(values, "ipam.mode") not in {None, "eni"}:
+        yield f"ipam.mode: is {value_at(values, 'ipam.mode')}, but eni.enabled makes it eni; write eni"
+    # The chart's own default is native when eni.enabled is true. `tunnel` is how it was said before 1.14.
+    if value_at(values, "routingMode") not in {None, "", "native"} or value_at(values, "tunnel") not in {
+        None,
+        "disabled",
+    }:
+        yield "routingMode: must be native in ENI mode: pods have addresses of the VPC and need no tunnel"
     if value_at(values, "ipv6.enabled"):
         yield "ipv6.enabled: ENI mode is IPv4 only"
     if value_at(values, "cni.chainingMode") == "aws-cni":
@@ -166,10 +208,13 @@ def leaves_masquerading_open(values: Values, version: str) -> list[str]:
 
     Pods in subnets without a NAT gateway lose the internet, and the mesh stays green.
     """
-    if value_at(values, "ipam.mode") != "eni" or version_of(version) < (1, 18):
+    if not _is_eni(values) or version_of(version) < (1, 18):
         return []
-    if _lookup(values, "enableIPv4Masquerade") is not _ABSENT:
+    if value_at(values, "enableIPv4Masquerade") is not None:
         return []
+    compatibility = value_at(values, "upgradeCompatibility")
+    if compatibility is not None and version_of(str(compatibility)) < (1, 18):
+        return []  # keeps the old default
     return [
         "enableIPv4Masquerade: say true or false: its default in ENI mode became false with 1.18, "
         "while the VPC CNI masquerades"

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
+from pytest_cnimigrate.checks.workloads import is_finished
 from pytest_cnimigrate.model.objects import Object, is_pod_ready, is_terminating, key_of, name_of
 from pytest_cnimigrate.providers.node_groups import NodeGroupReader
 
 
 def rollout_problems(daemonset: Object, *, desired: int | None = None) -> list[str]:
     """Problems: why a DaemonSet's rollout is not finished, optionally with `desired` pods exactly.
+
+    Without `desired` there must be one pod at least: a DaemonSet that no node admits is never unfinished.
 
     Right after a change of the template `updatedNumberScheduled` is absent for about half a second while all
     other figures look finished (seen on Kubernetes 1.36), so it is compared with the desired number.
@@ -23,6 +26,8 @@ def rollout_problems(daemonset: Object, *, desired: int | None = None) -> list[s
     problems = []
     if desired is not None and wanted != desired:
         problems.append(f"{name} wants {wanted} pods instead of {desired}")
+    if desired is None and not wanted:
+        problems.append(f"{name} wants no pods: no node matches its selector, affinity and tolerations")
     for field, word in (("updatedNumberScheduled", "updated"), ("numberAvailable", "available")):
         if status.get(field, 0) != wanted:
             problems.append(f"{name}: {status.get(field, 0)} of {wanted} pods {word}")
@@ -76,13 +81,17 @@ def other_cnis(daemonsets: Iterable[Object], known: str) -> list[str]:
         if key_of(daemonset) == known:
             continue
         labels = (daemonset["spec"]["template"].get("metadata") or {}).get("labels") or {}
-        for selector, cni in OTHER_CNIS.items():
-            key, _, value = selector.partition("=")
-            if labels.get(key) == value:
-                problems.append(
-                    f"DaemonSet {key_of(daemonset)} is {cni}: two CNIs would meet on the new nodes"
-                )
+        found = next((cni for label, cni in OTHER_CNIS.items() if label in _as_text(labels)), None)
+        if found:
+            problems.append(
+                f"DaemonSet {key_of(daemonset)} is {found}: two CNIs would meet on the new nodes; "
+                "remove it, or keep it off them first"
+            )
     return problems
+
+
+def _as_text(labels: Mapping[str, str]) -> set[str]:
+    return {f"{key}={value}" for key, value in labels.items()}
 
 
 def managed_addon(node_groups: NodeGroupReader, addon: str) -> list[str]:
@@ -112,22 +121,28 @@ def changed_since(daemonset: Object, generation: int) -> list[str]:
 def remaining(daemonset: Object | None, pods: Iterable[Object]) -> list[str]:
     """Problems: what is left of a DaemonSet that should be gone."""
     problems = [] if daemonset is None else [f"DaemonSet {key_of(daemonset)} is still there"]
-    problems += [f"pod {key_of(pod)} is still on node {pod['spec'].get('nodeName')}" for pod in pods]
+    problems += [
+        f"pod {key_of(pod)} is still on node {pod['spec'].get('nodeName')}"
+        for pod in pods
+        if not is_finished(pod)
+    ]
     return problems
 
 
 def pods_by_node(pods: Iterable[Object]) -> dict[str, list[Object]]:
-    """Pods that are bound to a node and not on their way out, by the node's name."""
+    """Pods by the node that they are bound to; not those that have ended or are on their way out."""
     found: dict[str, list[Object]] = {}
     for pod in pods:
         node = pod["spec"].get("nodeName")
-        if node and not is_terminating(pod):
+        if node and not (is_terminating(pod) or is_finished(pod)):
             found.setdefault(node, []).append(pod)
     return found
 
 
 def placement_problems(pods: Iterable[Object], nodes: Collection[str], what: str) -> list[str]:
     """Problems: `what` does not have exactly one ready pod on each of `nodes` and none elsewhere."""
+    if not nodes:
+        return [f"there is no node for {what} to be on"]
     placed = pods_by_node(pods)
     problems = [
         f"{what} has a pod on node {node}, where it must not be" for node in sorted(set(placed) - set(nodes))
@@ -144,9 +159,10 @@ def placement_problems(pods: Iterable[Object], nodes: Collection[str], what: str
 
 
 def present_on(pods: Iterable[Object], nodes: Collection[str], what: str) -> list[str]:
-    """Problems: pods of `what` on any of `nodes`, terminating ones included."""
+    """Problems: pods of `what` on any of `nodes`, also terminating ones, but not those that have ended."""
     return [
         f"{what}: pod {name_of(pod)} is on node {pod['spec']['nodeName']}"
+        + (" (terminating)" if is_terminating(pod) else "")
         for pod in pods
-        if pod["spec"].get("nodeName") in nodes
+        if pod["spec"].get("nodeName") in nodes and not is_finished(pod)
     ]

@@ -1,13 +1,16 @@
-"""Nodes: readiness, taints, labels, cordons."""
+"""Nodes: readiness, taints, labels, cordons.
+
+What is said of every node is not true of none: checks of something that nodes must have find a problem when
+there are no nodes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from pytest_cnimigrate.model.objects import Object, condition, labels_of, name_of
 
-NODE_LIFECYCLE_PREFIX = "node.kubernetes.io/"
-"""Taints with this prefix are the node controller's own and come and go with the node's conditions."""
+NO_NODES = ["there are no nodes to look at"]
 
 
 def taints_of(node: Object) -> list[Object]:
@@ -23,6 +26,7 @@ def _in_words(taint: Mapping[str, str]) -> str:
 def not_ready(nodes: Iterable[Object]) -> list[str]:
     """Problems: nodes whose kubelet does not report Ready, with its reason."""
     problems = []
+    nodes = list(nodes)
     for node in nodes:
         ready = condition(node, "Ready")
         if ready is None:
@@ -31,7 +35,7 @@ def not_ready(nodes: Iterable[Object]) -> list[str]:
             problems.append(
                 f"node {name_of(node)} is not Ready: {ready.get('message') or ready.get('reason')}"
             )
-    return problems
+    return problems if nodes else NO_NODES
 
 
 def wrong_number(nodes: Iterable[Object], count: int, what: str) -> list[str]:
@@ -45,6 +49,7 @@ def wrong_number(nodes: Iterable[Object], count: int, what: str) -> list[str]:
 def not_waiting_for_a_cni(nodes: Iterable[Object]) -> list[str]:
     """Problems: nodes that do not say that they are NotReady for want of a CNI."""
     problems = []
+    nodes = list(nodes)
     for node in nodes:
         ready = condition(node, "Ready")
         if ready is None:
@@ -55,21 +60,28 @@ def not_waiting_for_a_cni(nodes: Iterable[Object]) -> list[str]:
             )
         elif "cni plugin not initialized" not in ready.get("message", ""):
             problems.append(
-                f"node {name_of(node)} is not Ready, but not for want of a CNI: {ready.get('message')}"
+                f"node {name_of(node)} is not Ready, but not for want of a CNI: "
+                f"{ready.get('message') or ready.get('reason')}"
             )
-    return problems
+    return problems if nodes else NO_NODES
 
 
 def without_taint(nodes: Iterable[Object], taint: Mapping[str, str]) -> list[str]:
     """Problems: nodes that lack exactly this taint (key, value and effect)."""
     problems = []
+    nodes = list(nodes)
     for node in nodes:
         present = taints_of(node)
-        if any(all(other.get(field) == wanted for field, wanted in taint.items()) for other in present):
+        if any(_is_same(other, taint) for other in present):
             continue
         listed = ", ".join(_in_words(other) for other in present) or "none"
         problems.append(f"node {name_of(node)} lacks the taint {_in_words(taint)}; it has: {listed}")
-    return problems
+    return problems if nodes else NO_NODES
+
+
+def _is_same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
+    # The API server leaves an empty value out.
+    return all(one.get(field, "") == other.get(field, "") for field in ("key", "value", "effect"))
 
 
 def with_taint_key(nodes: Iterable[Object], key: str) -> list[str]:
@@ -84,12 +96,14 @@ def with_taint_key(nodes: Iterable[Object], key: str) -> list[str]:
 
 def without_labels(nodes: Iterable[Object], labels: Mapping[str, str]) -> list[str]:
     """Problems: nodes on which a label is missing or says something else."""
-    return [
+    nodes = list(nodes)
+    problems = [
         f"node {name_of(node)}: label {key} is {labels_of(node).get(key, 'absent')} instead of {value}"
         for node in nodes
         for key, value in labels.items()
         if labels_of(node).get(key) != value
     ]
+    return problems if nodes else NO_NODES
 
 
 def with_labels(nodes: Iterable[Object], labels: Mapping[str, str]) -> list[str]:
@@ -104,9 +118,11 @@ def with_labels(nodes: Iterable[Object], labels: Mapping[str, str]) -> list[str]
 
 def schedulable(nodes: Iterable[Object]) -> list[str]:
     """Problems: nodes that are not cordoned."""
-    return [
+    nodes = list(nodes)
+    problems = [
         f"node {name_of(node)} is not cordoned" for node in nodes if not node["spec"].get("unschedulable")
     ]
+    return problems if nodes else NO_NODES
 
 
 def cordoned(nodes: Iterable[Object]) -> list[str]:
@@ -121,6 +137,7 @@ def without_cilium_condition(nodes: Iterable[Object]) -> list[str]:
     Ready once; nothing resets it when the agent goes away (cilium: operator/watchers/node_taint.go).
     """
     problems = []
+    nodes = list(nodes)
     for node in nodes:
         network = condition(node, "NetworkUnavailable")
         if network is None:
@@ -130,22 +147,27 @@ def without_cilium_condition(nodes: Iterable[Object]) -> list[str]:
                 f"node {name_of(node)}: NetworkUnavailable is {network['status']}/{network.get('reason')} "
                 "instead of False/CiliumIsUp"
             )
-    return problems
+    return problems if nodes else NO_NODES
 
 
-def unexpected_taints(nodes: Iterable[Object]) -> list[str]:
-    """Problems: taints on nodes that should have none."""
+def unexpected_taints(nodes: Iterable[Object], *, allowed: Collection[Mapping[str, str]] = ()) -> list[str]:
+    """Problems: taints on nodes, but for those that are `allowed` (they are there for good)."""
     return [
         f"node {name_of(node)} has the taint {_in_words(taint)}"
         for node in nodes
         for taint in taints_of(node)
+        if not any(_is_same(taint, other) for other in allowed)
     ]
 
 
-def internal_address(node: Object) -> str:
-    """The node's InternalIP, or ""."""
-    for address in node.get("status", {}).get("addresses") or ():
-        if address["type"] == "InternalIP":
-            found: str = address["address"]
-            return found
-    return ""
+def of_neither(nodes: Iterable[Object], *groups: Collection[str]) -> list[str]:
+    """Problems: nodes that are in none of these groups (each the names of its nodes).
+
+    They would not get the fence's label: the old CNI would leave them, and Cilium would come.
+    """
+    return [
+        f"node {name_of(node)} is neither of the old nor of the new node group: the fence would take the old "
+        "CNI away from it; drain and remove it, or migrate its group first"
+        for node in nodes
+        if not any(name_of(node) in names for names in groups)
+    ]

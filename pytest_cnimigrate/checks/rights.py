@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from pytest_cnimigrate.kube.client import KubeReader
 from pytest_cnimigrate.model.resources import (
+    CILIUM_ENDPOINTS,
+    CILIUM_NODES,
+    CLUSTER_ROLE_BINDINGS,
+    CLUSTER_ROLES,
     CONFIG_MAPS,
     CUSTOM_RESOURCE_DEFINITIONS,
     DAEMON_SETS,
@@ -47,12 +51,14 @@ NODE_POOL = (
     *_on("get list patch", NODES, DAEMON_SETS, DEPLOYMENTS),
     *_on("get list", PODS, STATEFUL_SETS, JOBS, DISRUPTION_BUDGETS),
     *_on("get list create delete", NETWORK_POLICIES),
-    # What goldpinger's and Cilium's objects are made with.
+    # What goldpinger's and Cilium's objects are made with; whoever grants rights must have them.
     *_on(
-        "create patch delete",
+        "get create patch delete",
         SERVICE_ACCOUNTS,
         ROLES,
         ROLE_BINDINGS,
+        CLUSTER_ROLES,
+        CLUSTER_ROLE_BINDINGS,
         SERVICES,
         CONFIG_MAPS,
         DAEMON_SETS,
@@ -61,8 +67,12 @@ NODE_POOL = (
     # Helm keeps its releases in Secrets.
     *_on("get list create update delete", SECRETS),
     *_on("get list", CUSTOM_RESOURCE_DEFINITIONS),
+    *_on("list", CILIUM_NODES, CILIUM_ENDPOINTS),
     Right("create", PODS, "eviction"),
     Right("get", PODS, "proxy"),
+    # A command is run over a WebSocket, which begins with a GET; newer API servers ask for `create` as well:
+    # https://github.com/kubernetes/enhancements/tree/master/keps/sig-api-machinery/4006-transition-spdy-to-websockets
+    Right("get", PODS, "exec"),
     Right("create", PODS, "exec"),
 )
 """What the node-pool scenario asks of the API server."""

@@ -8,6 +8,7 @@ from typing import Any
 from pytest_cnimigrate.model.objects import (
     Object,
     annotations_of,
+    condition,
     controller_of,
     is_terminating,
     key_of,
@@ -18,23 +19,13 @@ from pytest_cnimigrate.model.selectors import matches_label_selector
 
 MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 
-SUPERSEDED_REASONS = frozenset(
-    {
-        "TaintToleration",
-        "NodeAffinity",
-        "NodeLost",
-        "Evicted",
-        "Shutdown",
-        "Preempting",
-        "UnexpectedAdmissionError",
-    }
-)
-"""Reasons of Failed pods that their controller has replaced already: a node's refusal or an eviction, not a
-failure of the workload. The list is cilium status' own (cilium/cilium-cli PR 47286)."""
-
 
 def is_finished(pod: Object) -> bool:
-    """Succeeded or Failed: it holds no address any more and will not come back."""
+    """Succeeded or Failed: it holds no address any more and will not come back.
+
+    A node that refuses a pod leaves it behind as Failed (`TaintToleration`, `NodeAffinity`, `Evicted`, …) and
+    the controller makes another: with NoExecute taints this is normal (cilium#43872), and nobody's failure.
+    """
     return pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
 
@@ -84,26 +75,42 @@ def irreplaceable(pods: Iterable[Object]) -> list[str]:
 
 
 def blocking_budgets(budgets: Iterable[Object], pods: Collection[Object]) -> list[str]:
-    """Problems: disruption budgets that allow no eviction of pods which have to be moved."""
+    """Problems: disruption budgets that allow no eviction of pods which have to be moved.
+
+    So do two budgets on one pod, whatever they allow: the API refuses to choose between them.
+    """
     problems = []
+    budgets_of: dict[str, list[str]] = {}
     for budget in budgets:
+        covered = [key_of(pod) for pod in pods if _is_protected(pod, budget)]
+        for key in covered:
+            budgets_of.setdefault(key, []).append(key_of(budget))
         status = budget.get("status") or {}
-        if status.get("disruptionsAllowed", 0) > 0:
-            continue
-        covered = [
-            key_of(pod)
-            for pod in pods
-            if namespace_of(pod) == namespace_of(budget)
-            and is_evictable(pod)
-            and matches_label_selector(budget["spec"].get("selector"), labels_of(pod))
-        ]
-        if covered:
+        if covered and status.get("disruptionsAllowed", 0) <= 0:
+            more = f" and {len(covered) - 1} more" if len(covered) > 1 else ""
             problems.append(
                 f"PodDisruptionBudget {key_of(budget)} allows no disruption "
-                f"({status.get('currentHealthy', 0)} healthy, {status.get('desiredHealthy', 0)} needed) "
-                f"and covers {len(covered)} pods to be moved, e.g. {covered[0]}"
+                f"({status.get('currentHealthy', 0)} healthy, {status.get('desiredHealthy', 0)} needed), "
+                f"but pod {covered[0]}{more} must be moved; scale the workload up or relax the budget"
             )
+    problems += [
+        f"pod {key} is covered by more than one PodDisruptionBudget ({', '.join(names)}), "
+        "so the API refuses to evict it; leave it to one of them"
+        for key, names in budgets_of.items()
+        if len(names) > 1
+    ]
     return problems
+
+
+def _is_protected(pod: Object, budget: Object) -> bool:
+    """Whether an eviction of this pod asks this budget; pods that are pending or terminating go freely."""
+    return (
+        namespace_of(pod) == namespace_of(budget)
+        and is_evictable(pod)
+        and not is_terminating(pod)
+        and pod.get("status", {}).get("phase") != "Pending"
+        and matches_label_selector(budget["spec"].get("selector"), labels_of(pod))
+    )
 
 
 def incomplete(workloads: Iterable[Object]) -> list[str]:
@@ -120,13 +127,19 @@ def incomplete(workloads: Iterable[Object]) -> list[str]:
     return problems
 
 
-def broken_jobs(jobs: Iterable[Object]) -> list[str]:
-    """Problems: Jobs that have failed."""
-    return [
-        f"Job {key_of(job)} has failed: {entry.get('message') or entry.get('reason')}"
+def failed_jobs(jobs: Iterable[Object]) -> dict[str, str]:
+    """`namespace/name` of every Job that has failed -> why."""
+    return {
+        key_of(job): str(failed.get("message") or failed.get("reason") or "no reason given")
         for job in jobs
-        for entry in (job.get("status") or {}).get("conditions") or ()
-        if entry["type"] == "Failed" and entry["status"] == "True"
+        if (failed := condition(job, "Failed")) is not None and failed["status"] == "True"
+    }
+
+
+def broken_jobs(jobs: Iterable[Object], *, before: Collection[str] = ()) -> list[str]:
+    """Problems: Jobs that have failed, but for those that had `before` (CronJobs keep theirs for a while)."""
+    return [
+        f"Job {key} has failed: {reason}" for key, reason in failed_jobs(jobs).items() if key not in before
     ]
 
 

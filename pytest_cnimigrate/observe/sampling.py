@@ -15,7 +15,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_cnimigrate.kube.errors import KubeError
 from pytest_cnimigrate.observe.matrix import Matrix, PairResult
 from pytest_cnimigrate.observe.rows import State
 
@@ -153,9 +152,9 @@ class Sampler:
         while not self._stop.wait(self._interval):
             try:
                 matrix = self._read()
-            except KubeError as error:
+            except Exception as error:  # whatever it is: a sampler that dies in silence would report no loss
                 self._unreadable += 1
-                self._write_all([{"gap": str(error)}])
+                self._write_all([{"gap": str(error) or type(error).__name__}])
                 continue
             self._samples += 1
             self._write_all(self._tally.add(matrix))

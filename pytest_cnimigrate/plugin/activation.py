@@ -44,6 +44,9 @@ def activate(config: pytest.Config, files: tuple[Path, ...]) -> None:
     config.stash[discovery.KNOWN_FOLDERS] = catalog.folders
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
+    if catalog.has_equal_names():
+        # pytest's default imports modules by their names alone, and phases have the same ones everywhere.
+        config.option.importmode = "importlib"
     shared = State()
     _register(config, Collection(catalog, shared))
     _register(config, scenario_fixture)

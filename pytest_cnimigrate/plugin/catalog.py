@@ -88,6 +88,11 @@ class Catalog:
         """The scenario of this name."""
         return next(active for active in self.scenarios if active.name == name)
 
+    def has_equal_names(self) -> bool:
+        """Whether modules of different folders have the same file name."""
+        names = [path.name for path in self._by_module]
+        return len(set(names)) < len(names)
+
     def place(self, step: Step) -> tuple[int, int]:
         """Where a step's phase comes: the scenario's place in the run and the phase's in the scenario."""
         active = self.named(step.scenario)

@@ -12,7 +12,7 @@ from pytest_cnimigrate.plugin import completion, junit, teardown, terminal
 from pytest_cnimigrate.plugin.catalog import Catalog
 from pytest_cnimigrate.plugin.header import Header, machine, run_started, versions
 from pytest_cnimigrate.plugin.signals import Signals
-from pytest_cnimigrate.plugin.state import State
+from pytest_cnimigrate.plugin.state import State, interruption
 from pytest_cnimigrate.plugin.status import was_not_run
 from pytest_cnimigrate.plugin.summary import RunSummaryLines
 from pytest_cnimigrate.plugin.terminal import LiveLines
@@ -45,6 +45,8 @@ class Controller:
         self._live: LiveLines | None = None
         self._begun = time.monotonic()
         self._reported: set[str] = set()
+        self._nodes: dict[str, object] = {}
+        """Node id -> the worker that has reported of it; None without pytest-xdist."""
         self._collection_errors = 0
         self._unrun = 0
         self._problems: list[str] = []
@@ -94,6 +96,7 @@ class Controller:
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Note which steps have been reported, and complete the report of a crashed one."""
+        self._nodes[report.nodeid] = getattr(report, "node", None)
         if report.when == "setup" and report.passed:
             return
         self._reported.add(report.nodeid)
@@ -110,13 +113,11 @@ class Controller:
                 when="teardown",
                 user_properties=report.user_properties,
             )
-            ending.node = getattr(report, "node", None)  # type: ignore[attr-defined]  # JUnit's key with xdist
-            self._config.hook.pytest_runtest_logreport(report=ending)
+            self._log(ending)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Note that the run was interrupted, wherever."""
-        is_signal = isinstance(excinfo.value, KeyboardInterrupt)
-        self._state.interrupted_by = self._state.interrupted_by or ("SIGINT" if is_signal else "pytest.exit")
+        self._state.interrupted_by = self._state.interrupted_by or interruption(excinfo)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -128,7 +129,7 @@ class Controller:
             self._live.close()
         if session.exitstatus == pytest.ExitCode.OK and (self._unrun or self._state.journal_error):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        self._finish_journals(int(session.exitstatus))
+        self._finish_journals(session)
         self._properties()
         self._report()
         if self._problems and session.exitstatus == pytest.ExitCode.OK:
@@ -146,6 +147,13 @@ class Controller:
         if not self._state.refusal:
             summary = RunSummaryLines(self._config, self._directory, self._state.runs.values())
             summary.write(terminalreporter, self._told_problems())
+
+    def _log(self, report: pytest.TestReport) -> None:
+        """Report on behalf of pytest. JUnit tells tests apart by node id and worker."""
+        node = self._nodes.get(report.nodeid)
+        if node is not None:
+            report.node = node  # type: ignore[attr-defined]  # pytest-xdist's own attribute
+        self._config.hook.pytest_runtest_logreport(report=report)
 
     def _take_down(self, session: pytest.Session) -> None:
         """End fixtures and workers first: no trouble with a report may leave a cluster behind."""
@@ -166,7 +174,7 @@ class Controller:
             found = completion.endings(run, self._reported, why=why or "the run ended early")
             for ending in found:
                 for report in ending.reports():
-                    self._config.hook.pytest_runtest_logreport(report=report)
+                    self._log(report)
             try:
                 completion.write_endings(run, found)
             except JournalError as error:
@@ -176,15 +184,17 @@ class Controller:
             text = self._state.refusal or (f"{why} before the first test" if why else "no test was run")
             junit.add_error(self._config, nodeid, text)
 
-    def _finish_journals(self, exit_status: int) -> None:
+    def _finish_journals(self, session: pytest.Session) -> None:
         seconds = round(time.monotonic() - self._begun, 3)
-        outcomes = {}
+        interrupted, refused = bool(self._state.interrupted_by), bool(self._state.refusal)
+        outcomes = {
+            name: completion.outcome_of(run, interrupted=interrupted, refused=refused)
+            for name, run in self._state.runs.items()
+        }
+        if session.exitstatus == pytest.ExitCode.OK and not set(outcomes.values()) <= {"passed", "skipped"}:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        exit_status = int(session.exitstatus)
         for name, run in self._state.runs.items():
-            outcomes[name] = completion.outcome_of(
-                run,
-                interrupted=bool(self._state.interrupted_by),
-                refused=bool(self._state.refusal),
-            )
             self._call_extensions(name)
             try:
                 if self._state.refusal:

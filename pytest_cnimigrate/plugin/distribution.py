@@ -54,7 +54,7 @@ class Distribution:
 
         # In the order of the run: xdist would begin with the scenario that has the most tests.
         config.option.loadscopereorder = False
-        return ScenarioScheduling(config, log, self._scenario_of)
+        return ScenarioScheduling(config, log, scenario_of=self._scenario_of, has_finished=self._has_finished)
 
     def pytest_testnodedown(self, node: WorkerController) -> None:
         """Take over what an orderly worker says at its end; one that crashed says nothing."""
@@ -81,8 +81,6 @@ class Distribution:
         report.longrepr = message
         report.location = location
         report.user_properties = step_properties(step, after=None)
-        if any(record["event"] == "test-finished" and record["nodeid"] == crashitem for record in records):
-            return
         try:
             self._record_crash(step, message, f'{death} "{step.title}"')
         except JournalError as error:
@@ -117,6 +115,11 @@ class Distribution:
             when="crash",
         )
         journal.append("gate-closed", phase=step.phase, nodeid=step.nodeid, reason=reason)
+
+    def _has_finished(self, nodeid: str) -> bool:
+        scenario = self._scenario_of(nodeid)
+        records = read_journal(self._state.runs[scenario].journal.path) if scenario else []
+        return any(r["event"] == "test-finished" and r["nodeid"] == nodeid for r in records)
 
     def _scenario_of(self, nodeid: str) -> str | None:
         """The scenario of a node id, by what the workers' collection has put into the journals."""

@@ -18,7 +18,7 @@ from pytest_cnimigrate.plugin.collection import MUTATING_FIXTURE
 from pytest_cnimigrate.plugin.completion import step_properties
 from pytest_cnimigrate.plugin.gate import Stop
 from pytest_cnimigrate.plugin.signals import Signals
-from pytest_cnimigrate.plugin.state import State, is_worker, owner, worker_name, worker_output
+from pytest_cnimigrate.plugin.state import State, interruption, is_worker, owner, worker_name, worker_output
 from pytest_cnimigrate.run.journal import JournalError
 
 
@@ -58,20 +58,14 @@ class Execution:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
-        """Journal the step's start and end; what interrupts it leaves it open on record."""
+        """Know which step is under way; what interrupts it leaves it open on record."""
         step = item.stash.get(STEP, None)
         if step is None:
             return (yield)
         chronicle = self._chronicles[step.scenario]
-        attempt = self._begin(item, step, chronicle)
-        self._attempt = attempt
+        self._attempt = self._begin(item, step, chronicle)
         result = yield
         self._attempt = None
-        try:
-            chronicle.finish(attempt)
-            chronicle.finish_phase(step, item.config)
-        except JournalError as error:
-            self._lose_journal(error)
         return result
 
     # The innermost wrapper: it raises before any fixture is set up, the cluster among them, and after the
@@ -104,9 +98,13 @@ class Execution:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
-        self, item: pytest.Item
+        self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Take every stage's report into account; a failure closes the gate before anything else runs."""
+        """Take every stage's report into account; a failure closes the gate before anything else runs.
+
+        The end is on record before the report of the last stage leaves a worker: what the controller has
+        been told, the journal knows.
+        """
         report = yield
         attempt = self._attempt
         if attempt is None or attempt.item is not item:
@@ -121,11 +119,15 @@ class Execution:
             path, line, _ = item.location
             report.longrepr = (path, (line or 0) + 1, report.longrepr[2])
         attempt.add(report)
-        if report.failed:
-            try:
-                self._chronicles[attempt.step.scenario].fail(attempt.step, attempt.message)
-            except JournalError as error:
-                self._lose_journal(error)
+        chronicle = self._chronicles[attempt.step.scenario]
+        try:
+            if report.failed:
+                chronicle.fail(attempt.step, attempt.message)
+            if call.when == "teardown":
+                chronicle.finish(attempt)
+                chronicle.finish_phase(attempt.step, item.config)
+        except JournalError as error:
+            self._lose_journal(error)
         return report
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -145,7 +147,7 @@ class Execution:
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Write the interruption into the journal of the scenario that it fell into."""
-        self._state.interrupted_by = self._state.interrupted_by or _signal_name(excinfo)
+        self._state.interrupted_by = self._state.interrupted_by or interruption(excinfo)
         if self._attempt is not None:
             run = self._state.runs[self._attempt.step.scenario]
             try:
@@ -198,7 +200,3 @@ class Execution:
 
 def _give_up(error: JournalError) -> NoReturn:
     pytest.fail(f"{error}: nothing is begun that cannot be recorded", pytrace=False)
-
-
-def _signal_name(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
-    return "SIGINT" if isinstance(excinfo.value, KeyboardInterrupt) else "pytest.exit"

@@ -27,6 +27,13 @@ class State:
     """`SIGINT`, `SIGTERM`, … once the run has been interrupted."""
 
 
+def interruption(excinfo: pytest.ExceptionInfo[BaseException]) -> str:
+    """What ended the session early; "" for pytest's own doing, such as an error during collection."""
+    if isinstance(excinfo.value, pytest.Session.Interrupted):
+        return ""
+    return "SIGINT" if isinstance(excinfo.value, KeyboardInterrupt) else "pytest.exit"
+
+
 def is_worker(config: pytest.Config) -> bool:
     """Whether this process is a worker of pytest-xdist."""
     return hasattr(config, "workerinput")

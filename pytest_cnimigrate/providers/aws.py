@@ -153,7 +153,8 @@ class EksNodeGroups:
             if _code(error) == "ResourceNotFoundException":
                 return None
             raise
-        return answer["nodegroup"]
+        described: NodegroupTypeDef = answer["nodegroup"]
+        return described
 
 
 def _code(error: CloudError) -> str:

@@ -7,9 +7,9 @@ Schema: https://eksctl.io/usage/schema/
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pytest_cnimigrate.model import documents
 
@@ -35,7 +35,7 @@ class Taint(_Part):
         return {"key": self.key, "value": self.value, "effect": self.effect}
 
     def __str__(self) -> str:
-        return f"{self.key}={self.value}:{self.effect}"
+        return f"{self.key}={self.value}:{self.effect}" if self.value else f"{self.key}:{self.effect}"
 
 
 class ManagedNodeGroup(_Part):
@@ -43,15 +43,23 @@ class ManagedNodeGroup(_Part):
 
     name: str
     instance_type: str = Field(default="m5.large", alias="instanceType")
-    minimum: int | None = Field(default=None, alias="minSize", ge=0)
-    maximum: int | None = Field(default=None, alias="maxSize", ge=1)
-    desired: int = Field(default=2, alias="desiredCapacity", ge=0)
+    minimum: int | None = Field(default=None, alias="minSize", ge=0, strict=True)
+    maximum: int | None = Field(default=None, alias="maxSize", ge=1, strict=True)
+    desired: int = Field(default=2, alias="desiredCapacity", ge=0, strict=True)
+    """As eksctl: minSize, or 2, unless said."""
     volume_size: int | None = Field(default=None, alias="volumeSize", ge=1)
     private_networking: bool = Field(default=False, alias="privateNetworking")
     ami_family: str | None = Field(default=None, alias="amiFamily")
     labels: dict[str, str] = {}
     taints: tuple[Taint, ...] = ()
     tags: dict[str, str] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _desire_the_minimum(cls, value: Any) -> Any:
+        if isinstance(value, dict) and "desiredCapacity" not in value and value.get("minSize") is not None:
+            return {**value, "desiredCapacity": value["minSize"]}
+        return value
 
     @property
     def minimum_size(self) -> int:
@@ -76,11 +84,20 @@ class ClusterConfig(_Part):
 
 
 def load(path: Path) -> ClusterConfig:
-    """Read a `ClusterConfig`. Raises `documents.DocumentError` (one line: file, line, field)."""
+    """Read a `ClusterConfig`. Raises `documents.DocumentError` (one line: file, line, field).
+
+    Sizes that EKS would refuse (minSize ≤ desiredCapacity ≤ maxSize does not hold) are refused here.
+    """
     document = documents.load(path)
     config = documents.validate(document, ClusterConfig)
     names = [group.name for group in config.node_groups]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise document.error(("managedNodeGroups", index, "name"), f"there are two groups named {name}")
+        group = config.node_groups[index]
+        if not group.minimum_size <= group.desired <= group.maximum_size:
+            raise document.error(
+                ("managedNodeGroups", index, "desiredCapacity"),
+                f"{group.desired} is not between minSize {group.minimum_size} and maxSize {group.maximum_size}",
+            )
     return config

@@ -7,18 +7,27 @@ would do harm, remember what was there before, apply itself, and undo itself wit
 
 from __future__ import annotations
 
-import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
+from pytest_cnimigrate.kube.errors import KubeError
 from pytest_cnimigrate.providers.cluster import Cluster
-from pytest_cnimigrate.run.journal import Journal, Record, read_journal
+from pytest_cnimigrate.run.attempts import Attempts, Captured
+from pytest_cnimigrate.run.journal import Journal, JournalError
 
-Captured = dict[str, Any]
-"""What was there before a change, as JSON: what undoing it needs."""
+
+__all__ = [
+    "Captured",
+    "Change",
+    "ChangeError",
+    "ChangeRefusedError",
+    "Migration",
+    "Worksite",
+    "change_from",
+]
 
 
 class ChangeError(Exception):
@@ -106,13 +115,18 @@ class Migration:
     def __init__(self, cluster: Cluster, journal: Journal) -> None:
         self._cluster = cluster
         self._journal = journal
+        self._attempts = Attempts(journal)
 
     def __call__(self, *changes: Change) -> None:
         for change in changes:
             self._carry_out(change)
 
     def undo(self, *changes: Change) -> None:
-        """Undo changes that were made earlier in this journal; one that was never made is left alone."""
+        """Undo changes that were made earlier in this journal.
+
+        A change that was never made here (because it held already), or has been undone since, is left alone.
+        One that failed or was cut off may have come about all the same: it is undone if it holds.
+        """
         for change in changes:
             self._undo(change)
 
@@ -121,71 +135,65 @@ class Migration:
         self._journal.append("note", text=text)
 
     def _carry_out(self, change: Change) -> None:
-        entry: dict[str, Any] = {
-            "id": 1 + max((record["id"] for record in self._started()), default=0),
-            "change": change.kind,
-            "description": change.describe(),
-            "parameters": change.parameters,
-        }
-        site = Worksite(self._cluster, self.note)
+        identity = self._attempts.next_id()
+        entry = _entry(identity, change, change.describe())
         begun = time.monotonic()
-
-        def seconds() -> float:
-            return round(time.monotonic() - begun, 3)
-
         try:
             if change.holds(self._cluster):
-                self._journal.append("change-held", **entry, seconds=seconds())
+                self._journal.append("change-held", **entry, seconds=_since(begun))
                 return
             reason = change.refusal(self._cluster)
             if reason:
                 raise ChangeRefusedError(f"refused to {change.describe()}: {reason}")
+            kept = self._attempts.keep(identity, change.capture(self._cluster))
             # If this line cannot be written, the change must not happen: append raises.
-            self._journal.append("change-started", sync=True, **entry, captured=change.capture(self._cluster))
-            change.apply(site)
+            self._journal.append("change-started", sync=True, **entry, **kept)
+            change.apply(Worksite(self._cluster, self.note))
+        except JournalError:
+            raise  # There is no journal to tell it to.
         except BaseException as error:
-            self._journal.append(
-                "change-failed",
-                sync=True,
-                **entry,
-                seconds=seconds(),
-                error=str(error) or type(error).__name__,
-            )
+            self._failed(entry, begun, error)
             if isinstance(error, ChangeError) or not isinstance(error, Exception):
                 raise
             raise ChangeError(f"could not {change.describe()}: {error}") from error
-        self._journal.append("change-done", sync=True, **entry, seconds=seconds())
+        self._journal.append("change-done", sync=True, **entry, seconds=_since(begun))
 
     def _undo(self, change: Change) -> None:
-        made = [record for record in self._started() if self._is_of(record, change)]
-        if not made:
-            return
-        entry: dict[str, Any] = {
-            "id": made[-1]["id"],
-            "change": change.kind,
-            "description": f"undo: {change.describe()}",
-            "parameters": change.parameters,
-        }
+        attempts = self._attempts.of(change.kind, change.parameters)
         begun = time.monotonic()
+        description = f"undo: {change.describe()}"
+        try:
+            attempt = next((one for one in attempts if one.is_done or change.holds(self._cluster)), None)
+        except KubeError as error:
+            raise ChangeError(f"could not {description}: {error}") from error
+        if attempt is None:
+            self.note(f"nothing to undo: this run did not {change.describe()}, or has undone it already")
+            return
+        entry = _entry(attempt.id, change, description)
         self._journal.append("undo-started", sync=True, **entry)
         try:
-            change.undo(Worksite(self._cluster, self.note), made[-1]["captured"])
+            change.undo(Worksite(self._cluster, self.note), self._attempts.recall(attempt))
         except BaseException as error:
-            self._journal.append(
-                "change-failed", sync=True, **entry, error=str(error) or type(error).__name__
-            )
+            self._failed(entry, begun, error)
             if isinstance(error, ChangeError) or not isinstance(error, Exception):
                 raise
-            raise ChangeError(f"could not undo: {change.describe()}: {error}") from error
-        self._journal.append("change-undone", sync=True, **entry, seconds=round(time.monotonic() - begun, 3))
+            raise ChangeError(f"could not {description}: {error}") from error
+        self._journal.append("change-undone", sync=True, **entry, seconds=_since(begun))
 
-    def _started(self) -> list[Record]:
-        return [record for record in read_journal(self._journal.path) if record["event"] == "change-started"]
+    def _failed(self, entry: dict[str, Any], begun: float, error: BaseException) -> None:
+        text = str(error) or type(error).__name__
+        self._journal.append("change-failed", sync=True, **entry, seconds=_since(begun), error=text)
 
-    @staticmethod
-    def _is_of(record: Record, change: Change) -> bool:
-        # What stands in the journal went through JSON, where a tuple becomes a list.
-        return bool(
-            record["change"] == change.kind
-            and record["parameters"] == json.loads(json.dumps(change.parameters))
-        )
+
+def _entry(identity: int, change: Change, description: str) -> dict[str, Any]:
+    """The fields that every event of a change has."""
+    return {
+        "id": identity,
+        "change": change.kind,
+        "description": description,
+        "parameters": change.parameters,
+    }
+
+
+def _since(begun: float) -> float:
+    return round(time.monotonic() - begun, 3)

@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, PrivateAttr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+)
 
 from pytest_cnimigrate.model import documents
+from pytest_cnimigrate.model.selectors import SelectorError, parse_label_selector
 from pytest_cnimigrate.providers.eksctl import ClusterConfig, ManagedNodeGroup, Taint
 from pytest_cnimigrate.providers.eksctl import load as load_eksctl
 
@@ -30,18 +39,24 @@ _UNIT_SECONDS = (3600.0, 60.0, 1.0)
 def parse_duration(value: object) -> float:
     """Seconds in a duration like `90s`, `10m` or `1h30m`.
 
-    Raises `ValueError` for anything else, a bare number included: `10` could be minutes.
+    Raises `ValueError` for anything else, a bare number included (`10` could be minutes), and for 0.
     """
     match = _DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         raise ValueError(f"should be a duration with its unit, such as 90s, 10m or 1h30m, not {value!r}")
-    return sum(
+    seconds = sum(
         float(amount) * unit for amount, unit in zip(match.groups(), _UNIT_SECONDS, strict=True) if amount
     )
+    if not seconds:
+        raise ValueError(f"should be longer than nothing, not {value!r}")
+    return seconds
 
 
 Duration = Annotated[float, BeforeValidator(parse_duration)]
 """Seconds; written `90s`, `10m`, `1h30m`."""
+
+# Strict: to YAML `yes` is true, which would otherwise be taken for 1.
+Whole = Annotated[int, Field(strict=True)]
 
 DnsLabel = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$", max_length=63)]
 
@@ -73,6 +88,27 @@ def _namespaced_name(value: object) -> NamespacedName:
 ObjectName = Annotated[NamespacedName, PlainValidator(_namespaced_name)]
 
 
+def _label_selector(text: str) -> str:
+    try:
+        requirements = parse_label_selector(text)
+    except SelectorError as error:
+        raise ValueError(f"should be a label selector, such as k8s-app=aws-node: {error}") from None
+    if not requirements:
+        raise ValueError(
+            "should be a label selector, such as k8s-app=aws-node; an empty one selects every pod"
+        )
+    return text
+
+
+Selector = Annotated[str, AfterValidator(_label_selector)]
+"""A label selector as kubectl takes it; never empty."""
+
+LabelKey = Annotated[
+    str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
+]
+LabelValue = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+
+
 class ClusterPart(_Part):
     """Which cluster this scenario is about; nothing else is ever touched."""
 
@@ -85,8 +121,8 @@ class ClusterPart(_Part):
 class Fence(_Part):
     """The node label that marks nodes of the old CNI."""
 
-    key: str
-    value: str
+    key: LabelKey
+    value: LabelValue
 
     @property
     def labels(self) -> dict[str, str]:
@@ -101,7 +137,7 @@ class OldCni(_Part):
     """The CNI that is there and will go."""
 
     daemonset: ObjectName
-    pod_selector: str
+    pod_selector: Selector
     addon: str
     """The EKS add-on that may manage it."""
     node_group: str
@@ -113,9 +149,9 @@ class NewNodes(_Part):
     """The node group that Cilium will serve."""
 
     node_group: str
-    size: int = Field(ge=1, le=450)
+    size: Whole = Field(ge=1, le=450)
     """Desired nodes after the scale-up. EKS allows 450 nodes in a managed group."""
-    taint_key: str = "node.cilium.io/agent-not-ready"
+    taint_key: LabelKey = "node.cilium.io/agent-not-ready"
     """The key of the group's taint that Cilium's operator takes off a node once its agent is ready."""
 
 
@@ -137,8 +173,8 @@ class GoldpingerPart(_Part):
     manifests: Annotated[tuple[Path, ...], Field(min_length=1)]
     daemonset: str = "goldpinger"
     deployment: str = "goldpinger"
-    selector: str = "app.kubernetes.io/name=goldpinger"
-    port: int = Field(default=8080, ge=1, le=65535)
+    selector: Selector = "app.kubernetes.io/name=goldpinger"
+    port: Whole = Field(default=8080, ge=1, le=65535)
 
 
 class NetworkPolicies(_Part):
@@ -150,7 +186,7 @@ class NetworkPolicies(_Part):
 class DrainPart(_Part):
     """How nodes are emptied."""
 
-    nodes_at_once: int = Field(default=1, ge=1)
+    nodes_at_once: Whole = Field(default=1, ge=1)
     delete_emptydir_data: bool = True
     """Whether pods with emptyDir volumes may be evicted; their data goes with them."""
 
@@ -169,7 +205,7 @@ class Timeouts(_Part):
 class SimulatorPart(_Part):
     """How the embedded cluster plays this scenario; other providers do not read it."""
 
-    speed: float = Field(default=20.0, gt=0, le=1000)
+    speed: float = Field(default=20.0, gt=0, le=1000, strict=True)
     """Simulated seconds in a second: a node that boots in 40 s is there after 2 s at speed 20."""
     faults: tuple[str, ...] = ()
     """Named faults to switch on from the start."""
@@ -222,7 +258,12 @@ class Scenario(_Part):
     @property
     def taint(self) -> Taint:
         """The taint that keeps pods off a new node until its Cilium agent is ready."""
-        return next(taint for taint in self.new_group.taints if taint.key == self.new_nodes.taint_key)
+        return next(taint for taint in self.new_group.taints if _keeps_pods_off(taint, self.new_nodes))
+
+    @property
+    def other_taints(self) -> tuple[Taint, ...]:
+        """What the new group's nodes are tainted with for good."""
+        return tuple(taint for taint in self.new_group.taints if taint.key != self.new_nodes.taint_key)
 
     def _group(self, name: str) -> ManagedNodeGroup:
         group = self._eksctl.group(name)
@@ -279,7 +320,7 @@ def _apply_override(document: documents.Document, override: str) -> None:
         return
     try:
         place[keys[-1]] = yaml.safe_load(value)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         raise ScenarioError(f"--cni-set {override}: the value is not valid YAML; quote it") from None
     document.origins[keys] = f"--cni-set {override}"
 
@@ -295,11 +336,16 @@ def _check_files(scenario: Scenario, document: documents.Document) -> None:
         (("cluster", "eksctl"), scenario.cluster.eksctl),
         (("cilium", "values"), scenario.cilium.values),
     ]
-    for index, manifest in enumerate(scenario.goldpinger.manifests):
-        named.append((("goldpinger", "manifests", index), manifest))
-    for location, relative in named:
+    manifests: list[tuple[documents.Location, Path]] = [
+        (("goldpinger", "manifests", index), manifest)
+        for index, manifest in enumerate(scenario.goldpinger.manifests)
+    ]
+    for location, relative in (*named, *manifests):
         if not scenario.file(relative).is_file():
             raise document.error(location, f"there is no file {scenario.file(relative)}")
+    documents.load_mapping(scenario.file(scenario.cilium.values))
+    for _, relative in manifests:
+        documents.load_manifests(scenario.file(relative))
 
 
 def _check_groups(scenario: Scenario, document: documents.Document) -> None:
@@ -313,10 +359,14 @@ def _check_groups(scenario: Scenario, document: documents.Document) -> None:
             raise document.error((part, "node_group"), f"{config} has no group {name}; it has: {groups}")
     if scenario.old_cni.node_group == scenario.new_nodes.node_group:
         raise document.error(("new_nodes", "node_group"), "old and new nodes cannot be the same group")
-    key = scenario.new_nodes.taint_key
-    if not any(taint.key == key for taint in scenario.new_group.taints):
+    if not any(_keeps_pods_off(taint, scenario.new_nodes) for taint in scenario.new_group.taints):
         raise document.error(
             ("new_nodes", "node_group"),
-            f"{config} gives {scenario.new_nodes.node_group} no taint {key}: "
-            "pods would start there before Cilium is ready",
+            f"{config} gives {scenario.new_nodes.node_group} no taint {scenario.new_nodes.taint_key} "
+            "with effect NoExecute or NoSchedule: pods would start there before Cilium is ready",
         )
+
+
+def _keeps_pods_off(taint: Taint, new_nodes: NewNodes) -> bool:
+    """Whether it is the taint that Cilium's operator takes off, with an effect that is more than a wish."""
+    return taint.key == new_nodes.taint_key and taint.effect != "PreferNoSchedule"

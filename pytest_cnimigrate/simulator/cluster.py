@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from importlib import resources
 from typing import Any
 
@@ -66,7 +67,14 @@ class EmbeddedCluster:
         await self._cloud_server.start()
         self._controllers = await start_controllers(self._api, self._informers, self._pace)
         await self._fleet.start()
-        self._cloud.attach(self._fleet, self._api, endpoint=self.server)
+        self._cloud.attach(
+            self._fleet,
+            LocalApi(self._api_server, manager="eks"),
+            endpoint=self.server,
+            certificate_authority_data=base64.b64encode(
+                self._kube_server.credentials.certificate_authority
+            ).decode(),
+        )
         for name in self.settings.workloads:
             for manifest in workload(name):
                 await self._create(manifest)

@@ -45,9 +45,9 @@ class Listener:
         """Listen; raises `PortInUseError` when the port is taken."""
         # Without cancellation an idle watch would outlive its client until the next event.
         server = web.Server(self._handler, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server)
+        runner = web.ServerRunner(server, shutdown_timeout=0.5)
         await runner.setup()
-        site = web.TCPSite(runner, HOST, self.port, ssl_context=self._tls, shutdown_timeout=0.5)
+        site = web.TCPSite(runner, HOST, self.port, ssl_context=self._tls)
         try:
             await site.start()
         except OSError as error:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import errno
 import ssl
 from dataclasses import dataclass
 from typing import Any
-
-from aiohttp import web
 
 from pytest_cnimigrate.simulator.apiserver.application import Application
 from pytest_cnimigrate.simulator.apiserver.authentication import ADMIN, AUTHENTICATED, User
@@ -16,19 +13,7 @@ from pytest_cnimigrate.simulator.apiserver.verbs import ApiServer
 from pytest_cnimigrate.simulator.certificates import Certificate
 from pytest_cnimigrate.simulator.clock import Pace
 from pytest_cnimigrate.simulator.gateway import KubeletGateway
-
-HOST = "127.0.0.1"
-
-
-class PortInUseError(OSError):
-    """Somebody else listens on the port that was asked for."""
-
-    def __init__(self, port: int) -> None:
-        super().__init__(
-            errno.EADDRINUSE,
-            f"port {port} of {HOST} is in use: stop what listens there, or choose another port",
-        )
-        self.port = port
+from pytest_cnimigrate.simulator.listening import HOST, Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,45 +43,27 @@ class HttpServer:
         tls: bool = True,
     ) -> None:
         self.application = Application(server, pace=pace or Pace(), gateway=gateway)
-        self._port = port
         self._certificate = Certificate.issue(HOST) if tls else None
         self._token = self.application.authenticator.issue(ADMIN)
-        self._runner: web.ServerRunner | None = None
+        context: ssl.SSLContext | None = self._certificate.server_context() if self._certificate else None
+        self._listener = Listener(self.application.handle, port=port, tls=context)
 
     async def start(self) -> None:
         """Listen; raises `PortInUseError` when the port is taken."""
-        # Without cancellation an idle watch would outlive its client until the next event.
-        server = web.Server(self.application.handle, handler_cancellation=True, access_log=None)
-        runner = web.ServerRunner(server, shutdown_timeout=0.5)
-        await runner.setup()
-        context: ssl.SSLContext | None = None
-        if self._certificate is not None:
-            context = self._certificate.server_context()
-        site = web.TCPSite(runner, HOST, self._port, ssl_context=context)
-        try:
-            await site.start()
-        except OSError as error:
-            await runner.cleanup()
-            if error.errno == errno.EADDRINUSE:
-                raise PortInUseError(self._port) from error
-            raise
-        self._runner = runner
-        self._port = runner.addresses[0][1]
+        await self._listener.start()
 
     async def stop(self) -> None:
         """Stop listening and end what is under way. Safe to call twice."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        await self._listener.stop()
 
     @property
     def port(self) -> int:
         """The port it listens on; 0 before the start if any would do."""
-        return self._port
+        return self._listener.port
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._certificate else 'http'}://{HOST}:{self._port}"
+        return self._listener.url
 
     @property
     def credentials(self) -> Credentials:

@@ -12,10 +12,11 @@ from pytest_cnimigrate.checks import (
     daemonsets,
     identity,
     network_policies,
+    nodes,
     rights,
     workloads,
 )
-from pytest_cnimigrate.model.resources import DAEMON_SETS, DISRUPTION_BUDGETS, NETWORK_POLICIES, PODS
+from pytest_cnimigrate.model.resources import DAEMON_SETS, DISRUPTION_BUDGETS, NETWORK_POLICIES, NODES, PODS
 
 
 def test_this_is_the_cluster_that_was_named(cluster, scenario, expect, evidence):
@@ -33,6 +34,11 @@ def test_the_old_nodes_are_there(old_nodes, scenario, expect):
     """The old group has nodes"""
     group = scenario.old_cni.node_group
     expect([] if old_nodes.names() else [f"node group {group} has no nodes: there is nothing to migrate"])
+
+
+def test_every_node_is_of_one_of_the_two_groups(cluster, old_nodes, new_nodes, expect):
+    """There are no nodes besides those of the two groups: the fence would leave them without a CNI"""
+    expect(nodes.of_neither(cluster.kube.list(NODES), old_nodes.names(), new_nodes.names()))
 
 
 def test_the_old_cni_is_rolled_out(cluster, scenario, eventually):
@@ -99,12 +105,12 @@ def test_every_budget_allows_a_disruption(cluster, old_nodes, scenario, eventual
 
 def test_the_new_group_has_room(cluster, old_nodes, scenario, expect):
     """The new nodes have room, and their subnets have addresses, for everything that has to move"""
-    pods, nodes = cluster.kube.list(PODS), old_nodes.names()
+    pods, names = cluster.kube.list(PODS), old_nodes.names()
     room = cluster.node_groups.capacity(scenario.old_cni.node_group, scenario.new_group.instance_type)
     expect(
         capacity.too_small(
-            capacity.pods_to_move(pods, nodes),
-            capacity.pods_of_each_node(pods, nodes),
+            capacity.pods_to_move(pods, names),
+            capacity.pods_of_each_node(pods, names),
             scenario.new_nodes.size,
             room,
         )

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_cnimigrate.changes import ApplyObject
 from pytest_cnimigrate.checks import daemonsets, workloads
-from pytest_cnimigrate.model.resources import DEPLOYMENTS, STATEFUL_SETS
+from pytest_cnimigrate.model.resources import DEPLOYMENTS, JOBS, STATEFUL_SETS
 
 
 @pytest.mark.action
@@ -49,7 +49,7 @@ def test_names_services_and_the_outside_are_reached(goldpinger):
     goldpinger.expect_targets()
 
 
-def test_every_workload_is_complete(cluster, scenario, eventually, evidence):
+def test_every_workload_is_complete(cluster, scenario, eventually, evidence, remember):
     """Every workload has all its pods before anything is touched"""
 
     def incomplete():
@@ -58,3 +58,4 @@ def test_every_workload_is_complete(cluster, scenario, eventually, evidence):
     eventually(incomplete, within=scenario.timeouts.rollout)
     present = [*cluster.kube.list(DEPLOYMENTS), *cluster.kube.list(STATEFUL_SETS)]
     evidence("workloads before", workloads.replica_counts(present))
+    remember("jobs that had failed before", sorted(workloads.failed_jobs(cluster.kube.list(JOBS))))

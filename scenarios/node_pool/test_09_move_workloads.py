@@ -51,9 +51,10 @@ def test_every_workload_is_complete(scenario, eventually, incomplete_workloads):
     eventually(incomplete_workloads, within=scenario.timeouts.rollout)
 
 
-def test_no_job_has_failed(cluster, expect):
+def test_no_job_has_failed(cluster, expect, recall):
     """No Job has failed for having been moved"""
-    expect(workloads.broken_jobs(cluster.kube.list(JOBS)))
+    before = recall("jobs that had failed before")
+    expect(workloads.broken_jobs(cluster.kube.list(JOBS), before=before))
 
 
 def test_every_moved_pod_is_managed(cluster, new_nodes, scenario, eventually):

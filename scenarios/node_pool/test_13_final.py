@@ -47,7 +47,7 @@ def test_no_cordon_label_or_taint_is_left(cluster, scenario, expect):
     present = cluster.kube.list(NODES)
     expect(
         nodes.cordoned(present),
-        nodes.unexpected_taints(present),
+        nodes.unexpected_taints(present, allowed=[taint.as_object() for taint in scenario.other_taints]),
         nodes.with_labels(present, scenario.old_cni.fence.labels),
     )
 
@@ -81,7 +81,7 @@ def test_leave_the_numbers(reachability, measure, recall):
     measure("pods moved", recall("pods to move"), "pods")
     lost = reachability.stop()
     measure("time observed", round(lost.seconds, 1), "s")
-    for name, seconds in lost.pair_seconds.items():
-        measure(f"pair-seconds lost, {name}", round(seconds, 3), "s")
-    measure("pair-seconds to pods that were on their way out", round(lost.vanished, 3), "s")
+    for pairs, seconds in lost.pair_seconds.items():
+        measure(f"lost, {pairs}", round(seconds, 3), "pair-seconds", **{"class": pairs})
+    measure("unanswered by pods on their way out", round(lost.vanished, 3), "s")
     assert lost.samples, "reachability was never sampled, so nothing is known of what was lost"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -69,7 +71,10 @@ class Project:
         path.mkdir(parents=True, exist_ok=True)
         for file in ("eks-config.yaml", "cilium-values.yaml", "manifests"):
             source = NODE_POOL / file
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, path / file)
+            if source.is_dir():
+                shutil.copytree(source, path / file, dirs_exist_ok=True)
+            else:
+                shutil.copy(source, path / file)
         self.scenario_file(path, name=name, phases=phases or list(modules))
         for number, (phase, source) in enumerate(modules.items(), start=1):
             module = path / f"test_{number * 10}_{phase.replace('-', '_')}.py"
@@ -89,13 +94,24 @@ class Project:
         path.write_text(text, encoding="utf-8")
         return path
 
-    def run(self, *args: str, workers: int = 0) -> pytest.RunResult:
+    def run(self, *args: str, workers: int | str = 0) -> pytest.RunResult:
         """Run pytest in a process of its own, with so many workers."""
         return self.pytester.runpytest_subprocess(*args, f"-n{workers}", *LIGHT, timeout=60)
 
     def run_inline(self, *args: str) -> pytest.RunResult:
         """Run pytest in this process: faster."""
         return self.pytester.runpytest_inprocess(*LIGHT, *args)
+
+    def start(self, *args: str) -> subprocess.Popen[str]:
+        """Start pytest in a process group of its own, as a shell does; its output goes to a pipe."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", *LIGHT, *args],
+            cwd=self.root,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     def journal(self, name: str = "move", out: str | None = None) -> list[dict[str, Any]]:
         """The journal of a scenario."""

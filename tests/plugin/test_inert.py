@@ -9,7 +9,17 @@ import sys
 import pytest
 from scenario_project import LIGHT
 
-HEAVY = ("kubernetes", "boto3", "botocore", "pydantic", "aiohttp", "jinja2", "yaml", "requests", "xdist.scheduler")
+HEAVY = (
+    "kubernetes",
+    "boto3",
+    "botocore",
+    "pydantic",
+    "aiohttp",
+    "jinja2",
+    "yaml",
+    "requests",
+    "xdist.scheduler",
+)
 
 
 def _normal(result: pytest.RunResult) -> list[str]:

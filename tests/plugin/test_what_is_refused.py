@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from scenario_project import THREE_PHASES, Project
 
 
@@ -23,7 +22,10 @@ def refusal(result: pytest.RunResult) -> str:
     ("arguments", "line"),
     [
         (["--cni-cluster", "moon"], "--cni-cluster: 'moon' is not one of sim, kind, eks or context"),
-        (["--cni-cluster", "kind"], "--cni-cluster kind: this version carries only the embedded cluster (sim)"),
+        (
+            ["--cni-cluster", "kind"],
+            "--cni-cluster kind: this version carries only the embedded cluster",
+        ),
         (["--cni-keep", "maybe"], "--cni-keep: 'maybe' is not one of never, on-failure or always"),
         (["--cni-set", "size"], "--cni-set size: should be key=value, such as new_nodes.size=5"),
         (["--cni-set", "such=1"], "--cni-set such=1: such: is not a key"),
@@ -241,7 +243,9 @@ def test_a_scenario_file_outside_the_given_paths_is_refused(project: Project) ->
 def test_a_scenario_too_deep_to_be_found_is_refused_and_not_run_ungated(project: Project) -> None:
     project.scenario(THREE_PHASES, folder="a/b/c/d/e/f")
     line = refusal(project.run_inline())
-    assert line.endswith("a/b/c/d/e/f/scenario.yaml lies too deep to be found by itself: give its folder as the path")
+    assert line.endswith(
+        "a/b/c/d/e/f/scenario.yaml lies too deep to be found by itself: give its folder as the path"
+    )
     assert project.run_inline("a/b/c/d/e/f").parseoutcomes() == {"passed": 5}
 
 

@@ -44,13 +44,28 @@ def test_what_a_key_calls_secret_is_redacted(key: str) -> None:
 def test_what_looks_like_a_credential_is_redacted_in_texts(text: str) -> None:
     cleaned = redact(text)
     assert REDACTED in cleaned
-    secrets = ["abcdef0123456789", "AKIA", "aHR0cHM6", "eyJzdWIi", "MIIE", "deadbeef", "pa55", "wJalr", "horse"]
+    secrets = [
+        "abcdef0123456789",
+        "AKIA",
+        "aHR0cHM6",
+        "eyJzdWIi",
+        "MIIE",
+        "deadbeef",
+        "pa55",
+        "wJalr",
+        "horse",
+    ]
     for secret in [*secrets, "0123456789abcdef"]:
         assert secret not in cleaned
 
 
 def test_the_values_of_a_kubernetes_secret_are_redacted_and_its_name_is_not() -> None:
-    secret = {"kind": "Secret", "metadata": {"name": "db"}, "data": {"user": "eA=="}, "stringData": {"a": "b"}}
+    secret = {
+        "kind": "Secret",
+        "metadata": {"name": "db"},
+        "data": {"user": "eA=="},
+        "stringData": {"a": "b"},
+    }
     assert redact(secret) == {
         "kind": "Secret",
         "metadata": {"name": "db"},

@@ -1,15 +1,15 @@
-"""A cluster in this process: API server, control loops, VPC and hollow nodes, without AWS and HTTP in between."""
+"""A cluster in this process: API server, control loops, VPC and hollow nodes; no AWS, no HTTP."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from pytest_cnimigrate.model.objects import Object, condition, is_pod_ready, labels_of, name_of
+from pytest_cnimigrate.model.objects import Object, condition, is_pod_ready, key_of, labels_of, name_of
 from pytest_cnimigrate.model.resources import (
     CONFIG_MAPS,
     DAEMON_SETS,
@@ -66,9 +66,10 @@ class Rig:
         max_pods: int = 29,
         instance_type: str = "m5.large",
         security_group: str = "",
+        public: bool = False,
     ) -> str:
         """Launch an instance and return its node's name, without waiting for the node."""
-        subnet = self.vpc.private_subnets()[zone]
+        subnet = [s for s in self.vpc.subnets.values() if s.public == public][zone]
         instance_id = f"i-{len(self.instances):017x}"
         groups = (security_group or self.security_group,)
         interface = self.vpc.add_instance(
@@ -120,9 +121,15 @@ class Rig:
     async def eventually(self, holds: Callable[[], Any]) -> Any:
         """Wait for something that no informer tells of; returns what `holds` said."""
         async with asyncio.timeout(PATIENCE):
-            while not (found := holds()):
+            while not (found := holds()):  # noqa: ASYNC110 - nobody sets an event here
                 await asyncio.sleep(0.005)
             return found
+
+    async def eventually_async(self, holds: Callable[[], Awaitable[Any]]) -> None:
+        """Wait for something that must be asked for."""
+        async with asyncio.timeout(PATIENCE):
+            while not await holds():  # noqa: ASYNC110 - nobody sets an event here
+                await asyncio.sleep(0.005)
 
     # Pods
 
@@ -140,9 +147,15 @@ class Rig:
         assert pod is not None
         return pod
 
-    async def run_pod(self, name: str, *, node: str = "", labels: dict[str, str] | None = None, **spec: Any) -> None:
+    async def run_pod(
+        self, name: str, *, node: str = "", labels: dict[str, str] | None = None, **spec: Any
+    ) -> None:
         """A pod with one container, on the node if one is named."""
-        container = {"name": "main", "image": "example/app:1", "ports": [{"containerPort": 8080, "name": "http"}]}
+        container = {
+            "name": "main",
+            "image": "example/app:1",
+            "ports": [{"containerPort": 8080, "name": "http"}],
+        }
         spec.setdefault("containers", [container])
         pod = {
             "apiVersion": "v1",
@@ -173,6 +186,7 @@ class Rig:
         """Wait for a line of the container's output that contains the text."""
         async with asyncio.timeout(PATIENCE):
             while True:
+                pod = self.informers.of(PODS).by_key(key_of(pod)) or pod
                 with contextlib.suppress(GatewayError):
                     for line in await self.fleet.logs(pod, container):
                         if text in line:
@@ -217,7 +231,7 @@ class Rig:
             "kube-system",
         )
 
-    async def install_cilium(self, **config: str) -> None:
+    async def install_cilium(self, *, operator: bool = True, **config: str) -> None:
         """Agent and operator as the chart has them, in ENI mode unless `ipam` says otherwise."""
         for name in ("cilium", "cilium-operator"):
             await self._service_account("kube-system", name)
@@ -250,9 +264,17 @@ class Rig:
             service_account="cilium",
         )
         agent["spec"]["template"]["spec"]["initContainers"] = [
-            {"name": "config", "image": "quay.io/cilium/cilium:v1.18.0", "command": ["cilium-dbg", "build-config"]}
+            {
+                "name": "config",
+                "image": "quay.io/cilium/cilium:v1.18.0",
+                "command": ["cilium-dbg", "build-config"],
+            }
         ]
         await self.api.create(DAEMON_SETS, agent, "kube-system")
+        if operator:
+            await self._install_cilium_operator()
+
+    async def _install_cilium_operator(self) -> None:
         operator = deployment(
             "cilium-operator",
             "quay.io/cilium/operator-aws:v1.18.0",

@@ -112,8 +112,9 @@ def _merge(live: Any, applied: Any, schema: Schema) -> Any:
 def _prune(obj: Object, dropped: set[Path], kept: set[Path], others: list[Manager], schema: Schema) -> Object:
     """Remove what the manager applied before and does not any more, unless somebody else owns it."""
     owned = kept.union(*(manager.fields for manager in others))
-    for path in sorted(dropped, key=len, reverse=True):
-        if path not in owned and not any(other[: len(path)] == path for other in owned):
+    # From the top: an item that has lost its key could not be found any more.
+    for path in sorted(dropped, key=len):
+        if not any(other[: len(path)] == path for other in owned):
             obj = remove(obj, path, schema)
     return obj
 
@@ -129,7 +130,7 @@ def _conflicts(
         paths = [
             path
             for path in sorted(mine & manager.fields)
-            if not _is_container(value_at(applied, path, schema), path)
+            if not _is_container(path, mine)
             and value_at(live, path, schema) != value_at(applied, path, schema)
         ]
         if paths:
@@ -137,9 +138,9 @@ def _conflicts(
     return found
 
 
-def _is_container(value: Any, path: Path) -> bool:
-    """An item of a list as such, or a map: what is in it is compared field by field."""
-    return path[-1].startswith("k:") or (isinstance(value, dict) and bool(value))
+def _is_container(path: Path, fields: set[Path]) -> bool:
+    """A list's item or a map as such: what is in it is compared field by field."""
+    return any(len(other) > len(path) and other[: len(path)] == path for other in fields)
 
 
 def _conflict_error(conflicts: Conflicts) -> ApiError:

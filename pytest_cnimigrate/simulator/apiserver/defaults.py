@@ -9,7 +9,7 @@ import base64
 from collections.abc import Callable
 
 from pytest_cnimigrate.model.objects import Object
-from pytest_cnimigrate.simulator.apiserver.pod_defaults import default_pod, default_template
+from pytest_cnimigrate.simulator.apiserver.pod_defaults import default_pod, default_template, drop_false
 
 RBAC_GROUP = "rbac.authorization.k8s.io"
 
@@ -26,8 +26,13 @@ def _daemon_set(obj: Object) -> None:
     spec.setdefault("revisionHistoryLimit", 10)
 
 
+def _node(obj: Object) -> None:
+    drop_false(obj.get("spec") or {}, "unschedulable")
+
+
 def _deployment(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
+    drop_false(spec, "paused")
     spec.setdefault("replicas", 1)
     default_template(spec.setdefault("template", {}))
     strategy = spec.setdefault("strategy", {})
@@ -183,6 +188,7 @@ def _definition(obj: Object) -> None:
 
 
 _DEFAULTS: dict[str, Callable[[Object], None]] = {
+    "nodes": _node,
     "pods": default_pod,
     "services": _service,
     "namespaces": _namespace,

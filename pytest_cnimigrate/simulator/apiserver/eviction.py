@@ -37,6 +37,8 @@ def evict(server: ApiServer, name: str, namespace: str, *, options: DeleteOption
         )
     if budgets:
         _use_budget(server, budgets[0], pod, dry_run=options.dry_run)
+    if not options.dry_run:
+        _mark_as_target(server, pod)
     server.delete(PODS, name, namespace, options=options)
 
 
@@ -44,6 +46,22 @@ def _may_go_anyway(pod: Object) -> bool:
     """Pods that have ended, have not started, or are going already, cost no budget anything."""
     phase = (pod.get("status") or {}).get("phase")
     return phase in ("Succeeded", "Failed", "Pending") or "deletionTimestamp" in pod["metadata"]
+
+
+def _mark_as_target(server: ApiServer, pod: Object) -> None:
+    """The condition that tells controllers why the pod goes, as recorded."""
+    marked = copy(pod)
+    others = [c for c in marked["status"].get("conditions") or () if c["type"] != "DisruptionTarget"]
+    target: Object = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "lastProbeTime": None,
+        "lastTransitionTime": timestamp(),
+        "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting",
+    }
+    marked["status"]["conditions"] = [*others, target]
+    server.update(PODS, marked, subresource="status")
 
 
 def _budgets_of(server: ApiServer, pod: Object) -> list[Object]:
@@ -61,16 +79,15 @@ def _use_budget(server: ApiServer, budget: Object, pod: Object, *, dry_run: bool
         return
     metadata, status = budget["metadata"], budget.get("status") or {}
     if status.get("observedGeneration", 0) < metadata.get("generation", 0):
-        # The budget has just been written and its controller has not counted yet.
-        raise _too_many_requests(
-            f"The disruption budget {metadata['name']} is still being processed by the server."
-        )
+        # The budget has just been written and its controller has not counted yet: soon it will have.
+        text = f"The disruption budget {metadata['name']} is still being processed by the server."
+        raise _too_many_requests(text, retry_after=10)
     allowed = status.get("disruptionsAllowed", 0)
     if allowed <= 0:
         judged = condition(budget, "DisruptionAllowed") or {}
         text = f"The disruption budget {metadata['name']} "
         if judged.get("status") == "False" and judged.get("reason") == "SyncFailed":
-            text += "does not allow evicting pods currently because it failed sync"
+            text += f"does not allow evicting pods currently because it failed sync: {judged.get('message', '')}"
         else:
             desired, healthy = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
             text += f"needs {desired} healthy pods and has {healthy} currently"
@@ -92,12 +109,13 @@ def _unready_may_go(budget: Object) -> bool:
     return bool(status.get("currentHealthy", 0) >= desired and desired > 0)
 
 
-def _too_many_requests(text: str) -> ApiError:
+def _too_many_requests(text: str, *, retry_after: int | None = None) -> ApiError:
+    """A 429; without Retry-After when nobody can know how long: with one, kubectl would wait in silence."""
     details: dict[str, Any] = {"causes": [{"reason": DISRUPTION_BUDGET, "message": text}]}
     return ApiError(
         429,
         "TooManyRequests",
         "Cannot evict pod as it would violate the pod's disruption budget.",
         details=details,
-        retry_after=10,
+        retry_after=retry_after,
     )

@@ -9,7 +9,7 @@ from aiohttp import WSMsgType, web
 
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.simulator.apiserver.calls import Call
-from pytest_cnimigrate.simulator.apiserver.errors import bad_request
+from pytest_cnimigrate.simulator.apiserver.errors import bad_request, status_of
 from pytest_cnimigrate.simulator.apiserver.requests import is_true
 from pytest_cnimigrate.simulator.apiserver.subresources import container_of
 from pytest_cnimigrate.simulator.apiserver.verbs import ApiServer
@@ -17,7 +17,7 @@ from pytest_cnimigrate.simulator.client.api import ApiError
 from pytest_cnimigrate.simulator.gateway import ExecResult, GatewayError, KubeletGateway
 
 PROTOCOLS: Final = ("v5.channel.k8s.io", "v4.channel.k8s.io")
-STDIN, STDOUT, STDERR, ERROR, CLOSE = 0, 1, 2, 3, 255
+STDOUT, STDERR, ERROR = 1, 2, 3
 
 
 async def execute(server: ApiServer, call: Call, gateway: KubeletGateway | None) -> web.StreamResponse:
@@ -35,21 +35,32 @@ async def execute(server: ApiServer, call: Call, gateway: KubeletGateway | None)
         raise bad_request("exec in the embedded cluster needs a WebSocket (kubectl 1.29 or newer)")
     if gateway is None:
         raise ApiError(500, "InternalError", "error dialing backend: this cluster has no nodes")
+    await socket.prepare(call.request)
     try:
         result = await gateway.execute(pod, container, command)
     except GatewayError as error:
-        # Before the upgrade, as the kubelet does: clients show the text of the Status.
-        raise ApiError(500, "InternalError", str(error)) from error
-    await socket.prepare(call.request)
-    for channel, flag, text in ((STDOUT, "stdout", result.stdout), (STDERR, "stderr", result.stderr)):
-        if text and is_true(call.query, flag):
-            await socket.send_bytes(bytes([channel]) + text.encode())
-    await socket.send_bytes(bytes([ERROR]) + orjson.dumps(_status(result)))
+        # As the kubelet does: the upgrade succeeds, and the error's own channel tells what went wrong.
+        await socket.send_bytes(bytes([ERROR]) + orjson.dumps(_internal_error(str(error))))
+    else:
+        await _send(socket, call, result)
     await socket.close()
     async for message in socket:
         if message.type in (WSMsgType.CLOSE, WSMsgType.ERROR):
             break
     return socket
+
+
+async def _send(socket: web.WebSocketResponse, call: Call, result: ExecResult) -> None:
+    for channel, flag, text in ((STDOUT, "stdout", result.stdout), (STDERR, "stderr", result.stderr)):
+        if text and is_true(call.query, flag):
+            await socket.send_bytes(bytes([channel]) + text.encode())
+    await socket.send_bytes(bytes([ERROR]) + orjson.dumps(_status(result)))
+
+
+def _internal_error(text: str) -> Object:
+    error = ApiError(500, "InternalError", f"Internal error occurred: {text}")
+    error.details["causes"] = [{"message": text}]
+    return status_of(error)
 
 
 def _status(result: ExecResult) -> Object:

@@ -30,6 +30,7 @@ def default_template(template: Object) -> None:
 
 def default_pod_spec(spec: Object) -> None:
     """Defaults that pods and templates share."""
+    drop_false(spec, "hostNetwork", "hostPID", "hostIPC")
     spec.setdefault("restartPolicy", "Always")
     spec.setdefault("terminationGracePeriodSeconds", 30)
     spec.setdefault("dnsPolicy", "ClusterFirst")
@@ -44,7 +45,17 @@ def default_pod_spec(spec: Object) -> None:
         _default_volume(volume)
 
 
+def drop_false(obj: Object, *fields: str) -> None:
+    """Take out flags that are off: Go leaves them out (`omitempty`), so a real server never shows them."""
+    for field in fields:
+        if obj.get(field) is False:
+            del obj[field]
+
+
 def _default_container(container: Object) -> None:
+    drop_false(container, "stdin", "stdinOnce", "tty")
+    for mount in container.get("volumeMounts") or ():
+        drop_false(mount, "readOnly")
     container.setdefault("resources", {})
     container.setdefault("terminationMessagePath", "/dev/termination-log")
     container.setdefault("terminationMessagePolicy", "File")

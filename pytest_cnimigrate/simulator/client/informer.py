@@ -76,6 +76,10 @@ class Informer:
         bucket = self._indexes[name].get(value)
         return list(bucket.values()) if bucket else []
 
+    def count(self, name: str, value: str) -> int:
+        """How many objects `indexed` would return."""
+        return len(self._indexes[name].get(value) or ())
+
     async def wait_synced(self) -> None:
         """Return once the first list has been taken in."""
         await self._synced.wait()

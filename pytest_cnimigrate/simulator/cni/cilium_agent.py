@@ -1,4 +1,4 @@
-"""The Cilium agent (container `cilium-agent`): takes its node over, manages endpoints, answers `cilium-dbg`."""
+"""The Cilium agent: takes its node over, manages endpoints, answers `cilium-dbg`."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ class CiliumAgent(Program):
         self.context.print(f'level={level} msg="{message}" subsys=daemon')
 
     def _remove_aws_rules(self) -> None:
-        """The chart's postStart hook: delete the SNAT rules of aws-node, pods of aws-node or not (cilium#28697)."""
+        """The chart's postStart hook: delete aws-node's SNAT rules, even while it has pods (cilium#28697)."""
         hook = (self.context.container.get("lifecycle") or {}).get("postStart") or {}
         if "AWS-SNAT-CHAIN" in " ".join((hook.get("exec") or {}).get("command") or ()):
             for plugin in self.context.machine.plugins():

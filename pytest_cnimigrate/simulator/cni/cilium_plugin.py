@@ -24,9 +24,9 @@ CLIENT_TIMEOUT_SECONDS = 30.0
 ENDPOINT_SECONDS = 0.3
 
 NO_AGENT = (
-    'plugin type="cilium-cni" failed (add): unable to connect to Cilium agent: failed to create cilium agent client '
-    'after 30.000000 seconds timeout: Get "http://localhost/v1/config": dial unix /var/run/cilium/cilium.sock: '
-    "connect: no such file or directory\nIs the agent running?"
+    'plugin type="cilium-cni" failed (add): unable to connect to Cilium agent: failed to create cilium agent '
+    'client after 30.000000 seconds timeout: Get "http://localhost/v1/config": dial unix '
+    "/var/run/cilium/cilium.sock: connect: no such file or directory\nIs the agent running?"
 )
 
 
@@ -81,7 +81,7 @@ class CiliumPlugin:
         return address
 
     async def delete(self, sandbox: Sandbox) -> None:
-        """Without an agent the deletion is queued on the node, after the client has timed out (recorded: 41 s)."""
+        """Without an agent the deletion is queued on the node after a timeout (recorded: 41 s)."""
         if self.endpoints.pop(uid_of(sandbox.pod), None) is None:
             return
         if self.agent is None:

@@ -1,7 +1,7 @@
 """The operator's node taints: off when the node's agent is ready, on again when it is not.
 
-Source: operator/watchers/node_taint.go. Every taint with the key goes, whatever its value and effect; it comes
-back as NoSchedule without a value. NetworkUnavailable is never reset. Deleted pods are not looked at, so
+Source: operator/watchers/node_taint.go. Every taint with the key goes, whatever its value and effect; it
+comes back as NoSchedule without a value. NetworkUnavailable is never reset. Deleted pods are not looked at:
 deleting the DaemonSet does not bring the taint back.
 """
 

@@ -1,8 +1,8 @@
 """The operator's watcher of unmanaged pods: restarts pods that run without Cilium, one at a time.
 
-Source: operator/cmd/k8s_pod_controller.go. By default only `k8s-app=kube-dns` is looked at; the pod must be 30 s
-old and is not restarted again within five minutes. Pods on nodes of another CNI are unmanaged, too: while old
-nodes take CoreDNS, it is deleted again and again (failure mode 17).
+Source: operator/cmd/k8s_pod_controller.go. By default only `k8s-app=kube-dns` is looked at; the pod must be
+30 s old and is not restarted again within five minutes. Pods on nodes of another CNI are unmanaged, too: as
+long as old nodes take CoreDNS, it is deleted again and again (failure mode 17).
 """
 
 from __future__ import annotations

@@ -77,16 +77,16 @@ class AwsPlugin:
     async def add(self, sandbox: Sandbox) -> str:
         if not self.serving:
             raise CniError(
-                'plugin type="aws-cni" name="aws-cni" failed (add): add cmd: Error received from AddNetwork gRPC '
-                'call: rpc error: code = Unavailable desc = connection error: desc = "transport: Error while '
-                'dialing: dial tcp 127.0.0.1:50051: connect: connection refused"'
+                'plugin type="aws-cni" name="aws-cni" failed (add): add cmd: Error received from AddNetwork '
+                'gRPC call: rpc error: code = Unavailable desc = connection error: desc = "transport: Error '
+                'while dialing: dial tcp 127.0.0.1:50051: connect: connection refused"'
             )
         self.demand.set()
         address = next(self._free(), None)
         if address is None:
             raise CniError(
-                'plugin type="aws-cni" name="aws-cni" failed (add): add cmd: failed to assign an IP address to '
-                "container"
+                'plugin type="aws-cni" name="aws-cni" failed (add): add cmd: failed to assign an IP address '
+                "to container"
             )
         self._used[uid_of(sandbox.pod)] = address
         return address
@@ -162,7 +162,7 @@ class AwsNode(Program):
                 self.context.print(f"Deleting route table entries of {sandbox.address}")
 
     async def _fill_pool(self) -> bool:
-        """Fill the primary interface, then keep WARM_ENI_TARGET free ones; whether the cloud gave what was asked."""
+        """Fill the primary interface, then keep WARM_ENI_TARGET free ones; False if the cloud refused."""
         context, vpc = self.context, self.context.vpc
         instance = context.machine.instance
         max_interfaces, addresses = vpc.interface_limits(instance.instance_type)

@@ -24,7 +24,7 @@ from pytest_cnimigrate.model.objects import (
 from pytest_cnimigrate.model.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, STATEFUL_SETS
 from pytest_cnimigrate.model.selectors import matches_label_selector
 from pytest_cnimigrate.simulator.controllers.base import Context, Controller, update_status, without_zeros
-from pytest_cnimigrate.simulator.controllers.pods import BY_NAMESPACE, pod_informer, select
+from pytest_cnimigrate.simulator.controllers.pods import BY_NAMESPACE, pod_informer, select, standing
 from pytest_cnimigrate.simulator.controllers.replicaset import replica_set_informer
 from pytest_cnimigrate.simulator.controllers.rollout import resolve
 
@@ -55,6 +55,8 @@ class DisruptionController(Controller):
             informer.add_handler(self._scale_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if standing(old) == standing(new):
+            return
         for pod in (old, new):
             if pod is not None:
                 self._enqueue_budgets(namespace_of(pod), labels_of(pod))
@@ -69,7 +71,8 @@ class DisruptionController(Controller):
     def _enqueue_budgets(self, namespace: str, labels: dict[str, str]) -> None:
         for budget in self._budgets.indexed(BY_NAMESPACE, namespace):
             if matches_label_selector(budget["spec"].get("selector"), labels):
-                self.queue.add(key_of(budget))
+                expected = (budget.get("status") or {}).get("expectedPods") or 0
+                self.enqueue_batched(key_of(budget), expected)
 
     async def sync(self, key: str) -> None:
         budget = self._budgets.by_key(key)
@@ -135,13 +138,9 @@ class DisruptionController(Controller):
 
     def _scale(self, pods: list[Object]) -> int:
         """How many pods the owners of these pods want in all."""
-        scales: dict[str, int] = {}
-        for pod in pods:
-            owner = controller_of(pod)
-            if owner is None or owner["uid"] in scales:
-                continue  # a bare pod counts for nothing in a percentage
-            uid, replicas = self._scale_of(owner, namespace_of(pod))
-            scales[uid] = replicas
+        owners = {owner["uid"]: owner for pod in pods if (owner := controller_of(pod)) is not None}
+        # A bare pod counts for nothing in a percentage; several ReplicaSets of one Deployment count once.
+        scales = dict(self._scale_of(owner, namespace_of(pods[0])) for owner in owners.values())
         return sum(scales.values())
 
     def _scale_of(self, owner: Object, namespace: str) -> tuple[str, int]:
@@ -155,7 +154,6 @@ class DisruptionController(Controller):
         if parent is not None and parent["kind"] == "Deployment":
             deployment = self._deployments.get(parent["name"], namespace)
             if deployment is not None and deployment["metadata"]["uid"] == parent["uid"]:
-                # Several ReplicaSets of one Deployment count once.
                 return parent["uid"], deployment["spec"].get("replicas", 1)
         return owner["uid"], found["spec"].get("replicas", 1)
 

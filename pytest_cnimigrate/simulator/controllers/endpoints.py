@@ -36,8 +36,6 @@ MANAGED_BY_CONTROLLER = "endpoints.kubernetes.io/managed-by"
 BY_SERVICE = "service"
 MAX_ENDPOINTS = 100
 """Endpoints a slice, kube's `--max-endpoints-per-slice`."""
-BATCH = 0.1
-"""Simulated seconds in which changes of pods are gathered before a Service is looked at."""
 
 Ports = tuple[tuple[str, int, str, str], ...]
 """(name, number, protocol, application protocol) of each port, as resolved for a pod."""
@@ -53,6 +51,8 @@ class EndpointController(Controller):
         self._endpoints = self.informer(ENDPOINTS)
         self._nodes = self.informer(NODES)
         self._pods = pod_informer(self.informers)
+        self._sizes: dict[str, int] = {}
+        """Service -> how many endpoints it had when last looked at."""
 
     def watch(self) -> None:
         self._services.add_index(BY_NAMESPACE, lambda service: (namespace_of(service),))
@@ -65,7 +65,7 @@ class EndpointController(Controller):
         """Somebody else's hand on our slices is undone."""
         for each in (old, new):
             for key in _service_of(each) if each is not None else ():
-                self.queue.add_after(key, BATCH)
+                self.enqueue_batched(key, self._sizes.get(key, 0))
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
         if old is not None and new is not None and _visible(old) == _visible(new):
@@ -75,12 +75,13 @@ class EndpointController(Controller):
         for service in self._services.indexed(BY_NAMESPACE, namespace_of(pod)):
             selector = service["spec"].get("selector")
             if selector and any(selector.items() <= each.items() for each in labels):
-                self.queue.add_after(key_of(service), BATCH)
+                self.enqueue_batched(key_of(service), self._sizes.get(key_of(service), 0))
 
     async def sync(self, key: str) -> None:
         service = self._services.by_key(key)
         namespace, _, name = key.partition("/")
         if service is None:
+            self._sizes.pop(key, None)
             # Slices go with their owner; Endpoints have none, and go by hand.
             endpoints = self._endpoints.get(name, namespace)
             if endpoints is not None and MANAGED_BY_CONTROLLER in (endpoints["metadata"].get("labels") or {}):
@@ -95,6 +96,7 @@ class EndpointController(Controller):
             if (pod.get("status") or {}).get("podIP") and not is_terminal(pod)
         ]
         pods.sort(key=lambda pod: (pod["metadata"]["creationTimestamp"], name_of(pod)))
+        self._sizes[key] = len(pods)
         by_ports: defaultdict[Ports, list[Object]] = defaultdict(list)
         for pod in pods:
             by_ports[_resolve_ports(service, pod)].append(pod)

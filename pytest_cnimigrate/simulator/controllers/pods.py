@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pytest_cnimigrate.model.objects import (
     Object,
@@ -22,7 +22,7 @@ from pytest_cnimigrate.model.objects import (
     uid_of,
 )
 from pytest_cnimigrate.model.resources import PODS, Resource
-from pytest_cnimigrate.model.selectors import matches_label_selector
+from pytest_cnimigrate.model.selectors import label_selector, matches
 from pytest_cnimigrate.simulator.client.api import Api, ApiError
 from pytest_cnimigrate.simulator.client.events import EventRecorder
 from pytest_cnimigrate.simulator.client.informer import Informer, Informers
@@ -56,6 +56,16 @@ def is_active(pod: Object) -> bool:
     return not is_terminal(pod) and not is_terminating(pod)
 
 
+def standing(pod: Object | None) -> tuple[object, ...] | None:
+    """What of a pod its owner and its disruption budgets count by; None for a pod that is not there.
+
+    Most changes of a pod (bound, an address, a condition) leave it as it was and need no second look.
+    """
+    if pod is None:
+        return None
+    return is_pod_ready(pod), is_terminating(pod), is_terminal(pod), labels_of(pod), controller_of(pod)
+
+
 def pod_informer(informers: Informers) -> Informer:
     """The shared informer of pods with the indexes of this module.
 
@@ -87,7 +97,16 @@ def select(pods: Informer, namespace: str, selector: Object | None) -> list[Obje
     match_labels: Mapping[str, str] = (selector or {}).get("matchLabels") or {}
     buckets = [pods.indexed(BY_LABEL, f"{namespace}/{key}={value}") for key, value in match_labels.items()]
     candidates = min(buckets, key=len) if buckets else pods.indexed(BY_NAMESPACE, namespace)
-    return [pod for pod in candidates if matches_label_selector(selector, labels_of(pod))]
+    selects = matcher(selector)
+    return [pod for pod in candidates if selects(labels_of(pod))]
+
+
+def matcher(selector: Object | None) -> Callable[[Mapping[str, str]], bool]:
+    """A LabelSelector as a function of labels: parsed once, for many objects."""
+    parsed = label_selector(selector)
+    if parsed is None:
+        return lambda labels: False
+    return lambda labels: matches(parsed, labels)
 
 
 class Availability:
@@ -216,8 +235,9 @@ async def claim(
     needs the indexes `BY_OWNER` and `ORPHANS`.
     """
     claimed = []
+    selects = matcher(selector)
     for obj in informer.indexed(BY_OWNER, uid_of(owner)):
-        if matches_label_selector(selector, labels_of(obj)):
+        if selects(labels_of(obj)):
             claimed.append(obj)
         elif not is_terminating(owner):
             references = [r for r in obj["metadata"]["ownerReferences"] if r["uid"] != uid_of(owner)]
@@ -227,7 +247,7 @@ async def claim(
     for obj in informer.indexed(ORPHANS, namespace_of(owner)):
         if is_terminating(obj) or (obj["kind"] == "Pod" and is_terminal(obj)):
             continue
-        if matches_label_selector(selector, labels_of(obj)):
+        if selects(labels_of(obj)):
             references = [*(obj["metadata"].get("ownerReferences") or ()), owner_reference(owner)]
             adopted = await _set_owners(api, resource, informer, obj, references)
             if adopted is not None:

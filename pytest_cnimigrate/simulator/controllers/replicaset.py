@@ -37,6 +37,7 @@ from pytest_cnimigrate.simulator.controllers.pods import (
     phase,
     pod_from_template,
     pod_informer,
+    standing,
 )
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
@@ -68,10 +69,12 @@ class ReplicaSetController(Controller):
         self._pods.add_handler(self._pod_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if standing(old) == standing(new):
+            return
         owners = {c["uid"] for each in (old, new) if each is not None and (c := controller_of(each))}
         for uid in owners:
             for replica_set in self._replica_sets.indexed("uid", uid):
-                self.queue.add(key_of(replica_set))
+                self.enqueue_batched(key_of(replica_set), self._pods.count(BY_OWNER, uid))
         if not owners and new is not None:
             for replica_set in self._replica_sets.indexed(BY_NAMESPACE, namespace_of(new)):
                 if matches_label_selector(replica_set["spec"]["selector"], labels_of(new)):

@@ -31,8 +31,8 @@ from pytest_cnimigrate.simulator.controllers.scheduling.nodes import NodeCache, 
 from pytest_cnimigrate.simulator.controllers.scheduling.scores import scorer
 from pytest_cnimigrate.simulator.controllers.scheduling.topology import Repulsions, Topology
 
-ENOUGH_NODES = 100
-"""Feasible nodes after which the search stops, kube-scheduler's `minFeasibleNodesToFind`."""
+ENOUGH_NODES = 50
+"""Feasible nodes after which the search stops (kube-scheduler's `minFeasibleNodesToFind` is 100)."""
 FIRST_BACKOFF = 1.0
 LONGEST_BACKOFF = 10.0
 """Simulated seconds before a pod that could not be placed is tried again once something has changed."""

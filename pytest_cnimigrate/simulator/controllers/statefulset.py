@@ -29,6 +29,7 @@ from pytest_cnimigrate.simulator.controllers.pods import (
     is_terminal,
     pod_from_template,
     pod_informer,
+    standing,
 )
 from pytest_cnimigrate.simulator.controllers.revisions import (
     HASH_LABEL,
@@ -60,6 +61,8 @@ class StatefulSetController(Controller):
         self._pods.add_handler(self._pod_changed)
 
     def _pod_changed(self, old: Object | None, new: Object | None) -> None:
+        if standing(old) == standing(new):
+            return
         owners = {c["uid"] for each in (old, new) if each is not None and (c := controller_of(each))}
         for uid in owners:
             for stateful_set in self._sets.indexed("uid", uid):

@@ -32,7 +32,7 @@ class Probe:
 
 
 async def run_probes(context: Context, settings: GoldpingerSettings) -> list[Probe]:
-    """Probe every target, one after the other as goldpinger does. The time it takes is told, not waited for."""
+    """Probe every target, one after the other as goldpinger does. The time is told, not waited for."""
     probes = [_dns(context, name, settings.dns_timeout) for name in settings.dns_targets]
     probes += [_tcp(context, target, settings.tcp_timeout) for target in settings.tcp_targets]
     for url in settings.http_targets:

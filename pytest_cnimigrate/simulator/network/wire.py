@@ -30,7 +30,7 @@ class Wire:
         *,
         timeout: float,
     ) -> HttpResponse:
-        """The answer from `address:port`; raises `WireError`, after `timeout` simulated seconds if dropped."""
+        """The answer from `address:port`; raises `WireError`, after `timeout` simulated seconds if silent."""
         verdict = self.dataplane.connect(source, address, port)
         if not verdict.ok:
             raise await self.failure(verdict, address, port, timeout)

@@ -189,7 +189,7 @@ class Containers:
         try:
             return await container.program.run()
         except Exception as error:
-            # A program of ours that breaks is a container that crashes: the cluster goes on, the log says why.
+            # A program of ours that breaks is a container that crashes: the cluster goes on.
             log.exception("program of %s/%s failed", key_of(sandbox.pod), container.name)
             container.program.context.print(f"panic: {error!r}")
             return 2

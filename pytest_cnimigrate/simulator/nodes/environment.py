@@ -47,9 +47,8 @@ async def _reference(
                 return data[reference["key"]]
             if reference.get("optional"):
                 return None
-            raise ContainerConfigError(
-                f"couldn't find key {reference['key']} in {resource.kind} {namespace_of(pod)}/{reference['name']}"
-            )
+            where = f"{resource.kind} {namespace_of(pod)}/{reference['name']}"
+            raise ContainerConfigError(f"couldn't find key {reference['key']} in {where}")
     raise ContainerConfigError(f"unsupported valueFrom {sorted(source)}")
 
 

@@ -1,4 +1,4 @@
-"""All hollow nodes of a cluster: boots instances, hands pods to their kubelets, carries proxy, exec and logs."""
+"""All hollow nodes: boots instances, hands pods to their kubelets, carries proxy, exec and logs."""
 
 from __future__ import annotations
 
@@ -198,9 +198,8 @@ class Fleet:
         found = self._container(pod, container)
         if previous:
             if not found.restart_count or found.previous_log is None:
-                raise GatewayError(
-                    f'previous terminated container "{found.name}" in pod "{pod["metadata"]["name"]}" not found'
-                )
+                place = f'container "{found.name}" in pod "{pod["metadata"]["name"]}"'
+                raise GatewayError(f"previous terminated {place} not found")
             return list(found.previous_log)
         if found.program is not None:
             return found.program.logs()

@@ -170,8 +170,8 @@ class PodWorker:
                     self.pod,
                     "Warning",
                     "FailedCreatePodSandBox",
-                    "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for "
-                    f'sandbox "{sandbox.sandbox_id}": {error}',
+                    "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network "
+                    f'for sandbox "{sandbox.sandbox_id}": {error}',
                 )
                 await services.pace.sleep(SANDBOX_RETRY_SECONDS, jitter=0.2)
         self.sandbox = sandbox
@@ -184,7 +184,8 @@ class PodWorker:
         machine = self._services.machine
         if self._services.faults.active(POD_SANDBOX_FAILS_ON_NEW_NODES) and is_new_node(machine):
             raise CniError(
-                'plugin type="cilium-cni" failed (add): unable to create endpoint: Cilium API client timeout exceeded'
+                'plugin type="cilium-cni" failed (add): unable to create endpoint: '
+                "Cilium API client timeout exceeded"
             )
         kind = machine.cni_files.plugin_type()
         if kind is None:
@@ -242,8 +243,8 @@ class PodWorker:
                     "Warning",
                     "FailedKillPod",
                     f'error killing pod: failed to "KillPodSandbox" for "{uid_of(self.pod)}" with '
-                    f'KillPodSandboxError: "rpc error: code = Unknown desc = failed to destroy network for sandbox '
-                    f'\\"{sandbox.sandbox_id}\\": {error}"',
+                    'KillPodSandboxError: "rpc error: code = Unknown desc = failed to destroy network for '
+                    f'sandbox \\"{sandbox.sandbox_id}\\": {error}"',
                 )
                 await self._services.pace.sleep(TEARDOWN_RETRY_SECONDS)
         self._services.machines.detach(sandbox)

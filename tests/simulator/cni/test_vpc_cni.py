@@ -9,9 +9,7 @@ from tests.simulator.rig import Rig, node_condition, rig
 
 def interfaces(cluster: Rig, index: int = 0) -> list[Object]:
     found = cluster.vpc.interfaces_of(cluster.instances[index].instance_id)
-    return [
-        {"tags": i.tags, "description": i.description, "addresses": i.secondary_addresses} for i in found
-    ]
+    return [{"tags": i.tags, "description": i.description, "addresses": i.secondary_addresses} for i in found]
 
 
 async def test_aws_node_makes_a_node_ready_by_writing_its_file_last() -> None:
@@ -89,13 +87,15 @@ async def test_a_node_without_free_addresses_says_what_the_plugin_says() -> None
         for index in range(10):
             await cluster.run_pod(f"web-{index}", node=name)
         last = await cluster.eventually(
-            lambda: [
-                pod
-                for pod in cluster.pods()
-                if pod["metadata"]["name"].startswith("web") and not pod["status"].get("podIP")
-            ]
-            if sum(bool(p["status"].get("podIP")) for p in cluster.pods()) == 10
-            else None
+            lambda: (
+                [
+                    pod
+                    for pod in cluster.pods()
+                    if pod["metadata"]["name"].startswith("web") and not pod["status"].get("podIP")
+                ]
+                if sum(bool(p["status"].get("podIP")) for p in cluster.pods()) == 10
+                else None
+            )
         )
         event = await cluster.event("FailedCreatePodSandBox", last[0]["metadata"]["name"])
         assert event["message"].endswith("add cmd: failed to assign an IP address to container")

@@ -11,7 +11,11 @@ from tests.simulator.rig import Rig, rig
 CNI_MOUNT = {
     "volumes": [{"name": "cni", "hostPath": {"path": "/etc/cni"}}],
     "containers": [
-        {"name": "main", "image": "example/debug:1", "volumeMounts": [{"name": "cni", "mountPath": "/host/etc/cni"}]}
+        {
+            "name": "main",
+            "image": "example/debug:1",
+            "volumeMounts": [{"name": "cni", "mountPath": "/host/etc/cni"}],
+        }
     ],
 }
 
@@ -60,7 +64,11 @@ async def test_the_cni_files_can_be_read_and_put_back_by_hand() -> None:
         directory = "/host/etc/cni/net.d"
         assert await run("ls", directory) == (0, "05-cilium.conflist.cilium_bak\n10-aws.conflist\n")
         assert '"aws-cni"' in (await run("cat", f"{directory}/10-aws.conflist"))[1]
-        script = f"mv {directory}/05-cilium.conflist.cilium_bak {directory}/05-cilium.conflist && rm {directory}/10-aws.conflist"
+        hidden, cilium, aws = (
+            f"{directory}/{name}"
+            for name in ("05-cilium.conflist.cilium_bak", "05-cilium.conflist", "10-aws.conflist")
+        )
+        script = f"mv {hidden} {cilium} && rm {aws}"
         assert await run("sh", "-c", script) == (0, "")
         assert files.names() == ["05-cilium.conflist"]
         assert (await run("cat", f"{directory}/10-aws.conflist"))[0] == 1

@@ -10,8 +10,8 @@ from tests.simulator.rig import NEW, TAINT, node_condition, rig
 from tests.simulator.shapes import recording, shape
 
 NOT_READY = (
-    "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin "
-    "returns error: cni plugin not initialized"
+    "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "
+    "message:Network plugin returns error: cni plugin not initialized"
 )
 
 
@@ -101,7 +101,9 @@ async def test_a_terminated_instance_takes_its_node_object_with_it() -> None:
         name = await cluster.add_node()
         await cluster.until(lambda: cluster.node(name) is not None, NODES)
         await cluster.fleet.terminate(cluster.instances[0].instance_id)
-        assert cluster.node(name) is not None, "the object stays until the cloud controller misses the instance"
+        assert cluster.node(name) is not None, (
+            "the object stays until the cloud controller misses the instance"
+        )
         await cluster.until(lambda: cluster.node(name) is None, NODES)
 
 

@@ -36,7 +36,9 @@ async def test_a_ready_pod_looks_like_a_real_one() -> None:
         status, recorded = (await cluster.pod_ready("web"))["status"], recording("pod-ready.json")["status"]
         for version in (status, recorded):
             version.pop("resources", None)  # of Kubernetes 1.33 and later
-        known = {k: v for k, v in recorded["containerStatuses"][0].items() if k in status["containerStatuses"][0]}
+        known = {
+            k: v for k, v in recorded["containerStatuses"][0].items() if k in status["containerStatuses"][0]
+        }
         assert shape(status["containerStatuses"][0]) == shape(known)
         assert set(recorded["containerStatuses"][0]) - set(known) == {"resources", "user", "volumeMounts"}
         assert set(status) == set(recorded)
@@ -52,10 +54,16 @@ async def test_a_pod_goes_through_container_creating_before_it_has_an_address() 
         seen: list[tuple[Any, ...]] = []
 
         def watch(_old: Object | None, new: Object | None) -> None:
-            if new is not None and new["metadata"]["name"] == "web" and new["status"].get("containerStatuses"):
+            if (
+                new is not None
+                and new["metadata"]["name"] == "web"
+                and new["status"].get("containerStatuses")
+            ):
                 state = new["status"]["containerStatuses"][0]["state"]
                 reason = state.get("waiting", {}).get("reason", "running")
-                seen.append((new["status"]["phase"], reason, bool(new["status"].get("podIP")), is_pod_ready(new)))
+                seen.append(
+                    (new["status"]["phase"], reason, bool(new["status"].get("podIP")), is_pod_ready(new))
+                )
 
         cluster.informers.of(PODS).add_handler(watch)
         await cluster.run_pod("web", node=node)
@@ -127,7 +135,9 @@ async def test_a_pod_answers_until_its_pre_stop_hook_is_over() -> None:
         )
         pod = await cluster.pod_ready("web")
         await cluster.api.delete(PODS, "web", "default")
-        await cluster.eventually(lambda: "deletionTimestamp" in cluster.informers.of(PODS).get("web", "default")["metadata"])  # type: ignore[index]
+        await cluster.eventually(
+            lambda: "deletionTimestamp" in cluster.informers.of(PODS).get("web", "default")["metadata"]
+        )  # type: ignore[index]
         assert (await cluster.get(pod, "/"))[0] == 200
         await cluster.until(lambda: cluster.informers.of(PODS).get("web", "default") is None, PODS)
 
@@ -148,13 +158,18 @@ async def test_a_crashing_container_is_restarted_with_a_growing_wait() -> None:
 
         def looping() -> bool:
             pod = cluster.informers.of(PODS).get("bad", "default")
-            statuses = (pod or {"status": {}})["status"].get("containerStatuses") or [{"restartCount": 0, "state": {}}]
+            statuses = (pod or {"status": {}})["status"].get("containerStatuses") or [
+                {"restartCount": 0, "state": {}}
+            ]
             waiting = statuses[0]["state"].get("waiting", {})
             return statuses[0]["restartCount"] >= 3 and waiting.get("reason") == "CrashLoopBackOff"
 
         await cluster.until(looping, PODS)
         status = status_of(cluster, "bad")["containerStatuses"][0]
-        assert "back-off 20s restarting failed container=main pod=bad_default(" in status["state"]["waiting"]["message"]
+        assert (
+            "back-off 20s restarting failed container=main pod=bad_default("
+            in status["state"]["waiting"]["message"]
+        )
         assert status["lastState"]["terminated"]["exitCode"] == 1
         assert await cluster.events("BackOff", "bad")
 
@@ -162,7 +177,9 @@ async def test_a_crashing_container_is_restarted_with_a_growing_wait() -> None:
 async def test_a_pod_that_is_not_restarted_completes() -> None:
     async with rig() as cluster:
         node = await old_cluster(cluster)
-        await cluster.run_pod("good", node=node, restartPolicy="Never", containers=container(command=["sleep", "1"]))
+        await cluster.run_pod(
+            "good", node=node, restartPolicy="Never", containers=container(command=["sleep", "1"])
+        )
         await cluster.run_pod(
             "bad", node=node, restartPolicy="Never", containers=container(command=["sh", "-c", "exit 3"])
         )
@@ -184,7 +201,8 @@ async def test_a_full_node_rejects_pods_that_were_bound_to_it() -> None:
         await cluster.until(
             lambda: "Failed" in {status_of(cluster, "one")["phase"], status_of(cluster, "two")["phase"]}, PODS
         )
-        failed = next(s for s in map(lambda n: status_of(cluster, n), ("one", "two")) if s["phase"] == "Failed")
+        both = [status_of(cluster, name) for name in ("one", "two")]
+        failed = next(status for status in both if status["phase"] == "Failed")
         assert failed["reason"] == "OutOfpods"
         assert failed["message"].endswith("resource: pods, requested: 1, used: 2, capacity: 2")
 
@@ -217,10 +235,17 @@ async def test_missing_configuration_is_said_and_waited_for() -> None:
 
         def waiting() -> bool:
             statuses = status_of(cluster, "web").get("containerStatuses") or [{"state": {}}]
-            return bool(statuses[0]["state"].get("waiting", {}).get("message") == 'configmap "settings" not found')
+            return bool(
+                statuses[0]["state"].get("waiting", {}).get("message") == 'configmap "settings" not found'
+            )
 
         await cluster.until(waiting, PODS)
-        settings = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "settings"}, "data": {"mode": "x"}}
+        settings = {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "settings"},
+            "data": {"mode": "x"},
+        }
         await cluster.api.create(CONFIG_MAPS, settings, "default")
         pod = await cluster.pod_ready("web")
         assert "MODE=x\n" in (await cluster.fleet.execute(pod, "main", ["env"])).stdout
@@ -232,10 +257,14 @@ async def test_kubelet_puts_readiness_back_that_the_node_controller_has_taken() 
         await cluster.run_pod("web", node=node)
         pod = await cluster.pod_ready("web")
         unready = {"status": {"conditions": [{"type": "Ready", "status": "False"}]}}
-        patched = await cluster.api.patch(PODS, "web", unready, "default", kind="strategic", subresource="status")
+        patched = await cluster.api.patch(
+            PODS, "web", unready, "default", kind="strategic", subresource="status"
+        )
         assert not is_pod_ready(patched)
         await cluster.until(
-            lambda: cluster.informers.of(PODS).has_seen(patched)
-            and is_pod_ready(cluster.informers.of(PODS).get("web", "default") or pod),
+            lambda: (
+                cluster.informers.of(PODS).has_seen(patched)
+                and is_pod_ready(cluster.informers.of(PODS).get("web", "default") or pod)
+            ),
             PODS,
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import NODES, PODS
 from pytest_cnimigrate.simulator.cni.cilium_cni_file import FILE as CILIUM_FILE
 from tests.simulator.rig import Rig, rig
@@ -38,7 +37,10 @@ async def test_a_pod_hangs_in_container_creating_when_the_cnis_agent_does_not_an
         cluster.machine(node).cni_files.write("05-cilium.conflist", CILIUM_FILE)
         await cluster.node_ready(node)
         await cluster.run_pod("web", node=node)
-        event, recorded = await cluster.event("FailedCreatePodSandBox", "web"), recording("event-failed-sandbox.json")
+        event, recorded = (
+            await cluster.event("FailedCreatePodSandBox", "web"),
+            recording("event-failed-sandbox.json"),
+        )
 
         def anonymous(message: str) -> str:
             return re.sub(r"[0-9a-f]{64}", "ID", message)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
-from pytest_cnimigrate.model.objects import Object, labels_of, name_of, uid_of
+from pytest_cnimigrate.model.objects import Object, controller_of, labels_of, name_of, uid_of
 from pytest_cnimigrate.simulator.controllers.pods import is_terminal, node_name
 from pytest_cnimigrate.simulator.controllers.scheduling.quantity import milli
+
+ZONE = "topology.kubernetes.io/zone"
 
 HostPort = tuple[str, str, int]
 """(protocol, host address, port)."""
@@ -97,6 +99,10 @@ class NodeCache:
         self._placed: dict[str, tuple[str, Claim]] = {}
         """uid of a pod -> its node and claim; also for nodes that are not known (yet)."""
         self._on_node: dict[str, set[str]] = {}
+        self._siblings: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """uid of an owner -> how many of its pods are on each node (by name) and in each zone (`zone/…`)."""
+        self._spread: dict[str, tuple[str, tuple[str, ...]]] = {}
+        """uid of a pod -> its owner, and where it counts in `_siblings`."""
 
     def __len__(self) -> int:
         return len(self._nodes)
@@ -150,6 +156,12 @@ class NodeCache:
         self._on_node.setdefault(name, set()).add(uid)
         if name in self._nodes:
             _add(self._nodes[name], claim, 1)
+        owner = controller_of(pod)
+        if owner is not None and owner["kind"] != "DaemonSet":
+            zone = self._nodes[name].labels.get(ZONE, "") if name in self._nodes else ""
+            where = (name, f"zone/{zone}") if zone else (name,)
+            self._spread[uid] = (owner["uid"], where)
+            self._siblings[owner["uid"]].update(where)
 
     def forget(self, uid: str) -> None:
         """The pod takes nothing any more."""
@@ -162,6 +174,22 @@ class NodeCache:
             del self._on_node[name]
         if name in self._nodes:
             _add(self._nodes[name], claim, -1)
+        owner, where = self._spread.pop(uid, ("", ()))
+        for place in where:
+            siblings = self._siblings[owner]
+            siblings[place] -= 1
+            if not siblings[place]:
+                del siblings[place]
+            if not siblings:
+                del self._siblings[owner]
+
+    def siblings(self, owner_uid: str, info: NodeInfo) -> tuple[int, int]:
+        """How many pods of the owner are on the node and in its zone; those of DaemonSets are not counted."""
+        counts = self._siblings.get(owner_uid)
+        if counts is None:
+            return 0, 0
+        zone = info.labels.get(ZONE)
+        return counts[info.name], counts[f"zone/{zone}"] if zone else 0
 
     def node_of(self, pod: Object) -> str:
         """Where the pod is, or is about to be; "" if nowhere."""

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pytest_cnimigrate.model.objects import Object, controller_of, namespace_of
 from pytest_cnimigrate.model.selectors import matches_node_selector_terms, tolerates
 from pytest_cnimigrate.simulator.client.informer import Informer
-from pytest_cnimigrate.simulator.controllers.pods import BY_OWNER, is_active, select
+from pytest_cnimigrate.simulator.controllers.pods import is_active, select
 from pytest_cnimigrate.simulator.controllers.scheduling.nodes import NodeCache, NodeInfo
 
 _PREFERRED = "preferredDuringSchedulingIgnoredDuringExecution"
-_ZONE = "topology.kubernetes.io/zone"
 
 # Weights as in kube-scheduler's default profile.
 _WEIGHT_TAINTS = 3.0
@@ -24,13 +23,13 @@ Score = Callable[[NodeInfo], float]
 
 
 def scorer(pod: Object, nodes: NodeCache, pods: Informer) -> Score:
-    """A function that rates nodes for the pod; more is better. Its cost is that of the pod's siblings."""
+    """A function that rates nodes for the pod; more is better."""
     spec = pod["spec"]
     affinity = spec.get("affinity") or {}
     wishes = (affinity.get("nodeAffinity") or {}).get(_PREFERRED) or ()
     together = _peers(pod, (affinity.get("podAffinity") or {}).get(_PREFERRED) or [], nodes, pods)
     apart = _peers(pod, (affinity.get("podAntiAffinity") or {}).get(_PREFERRED) or [], nodes, pods)
-    on_node, in_zone = _siblings(pod, nodes, pods)
+    owner = (controller_of(pod) or {}).get("uid", "")
 
     def score(info: NodeInfo) -> float:
         avoided = sum(
@@ -45,7 +44,8 @@ def scorer(pod: Object, nodes: NodeCache, pods: Informer) -> Score:
             wished += values[info.labels.get(key, "")]
         for key, values in apart:
             wished -= values[info.labels.get(key, "")]
-        crowd = on_node[info.name] + in_zone[info.labels.get(_ZONE, "")] / 3
+        on_node, in_zone = nodes.siblings(owner, info)
+        crowd = on_node + in_zone / 3
         return (
             _WEIGHT_ROOM * _room(info)
             + _WEIGHT_AFFINITY * wished
@@ -68,23 +68,6 @@ def _room(info: NodeInfo) -> float:
         # Pods without requests would all look alike; kube assumes small ones for them instead.
         shares.append(max(0.0, 1 - 1000 * info.pods / slots))
     return 100 * sum(shares) / len(shares) if shares else 0.0
-
-
-def _siblings(pod: Object, nodes: NodeCache, pods: Informer) -> tuple[Counter[str], Counter[str]]:
-    """How many pods of the same owner are on each node and in each zone (kube's default spreading)."""
-    on_node: Counter[str] = Counter()
-    in_zone: Counter[str] = Counter()
-    owner = controller_of(pod)
-    if owner is None or owner["kind"] == "DaemonSet":
-        return on_node, in_zone
-    for sibling in pods.indexed(BY_OWNER, owner["uid"]):
-        name = nodes.node_of(sibling)
-        info = nodes.get(name)
-        if info is not None and is_active(sibling):
-            on_node[name] += 1
-            if zone := info.labels.get(_ZONE):
-                in_zone[zone] += 1
-    return on_node, in_zone
 
 
 def _peers(
