@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from pytest_cnimigrate.changes.restoring import as_manifest
 from pytest_cnimigrate.checks import affinity
 from pytest_cnimigrate.checks.workloads import pods_that_need_the_node
+from pytest_cnimigrate.kube.errors import Invalid
 from pytest_cnimigrate.model.objects import Object, name_of, namespace_of
 from pytest_cnimigrate.model.resources import DAEMON_SETS, NODES, PODS
 from pytest_cnimigrate.providers.cluster import Cluster
@@ -54,20 +56,26 @@ class FenceDaemonSet(Change):
 
     def _replace(self, site: Worksite, daemonset: Object, new: Object | None) -> None:
         present = daemonset["spec"]["template"]["spec"].get("affinity")
+        if new == present:
+            return
         # Both lists in it are atomic: a strategic merge would replace what somebody else has put in
-        # meanwhile. The test makes the patch fail instead.
-        patch: list[dict[str, Any]] = [
-            {
-                "op": "test",
-                "path": "/metadata/resourceVersion",
-                "value": daemonset["metadata"]["resourceVersion"],
-            }
-        ]
+        # meanwhile. The test makes the patch fail instead; of the generation, since the resource version
+        # changes with every status too.
+        generation = daemonset["metadata"]["generation"]
+        patch: list[dict[str, Any]] = [{"op": "test", "path": "/metadata/generation", "value": generation}]
         if new is not None:
             patch.append({"op": "add", "path": _TEMPLATE_AFFINITY, "value": new})
-        elif present is not None:
+        else:
             patch.append({"op": "remove", "path": _TEMPLATE_AFFINITY})
-        site.cluster.kube.patch(DAEMON_SETS, self.name, patch, self.namespace, kind="json")
+        try:
+            site.cluster.kube.patch(DAEMON_SETS, self.name, patch, self.namespace, kind="json")
+        except Invalid as error:
+            if self._get(site.cluster)["metadata"]["generation"] == generation:
+                raise
+            raise ChangeError(
+                f"somebody else has changed DaemonSet {self.namespace}/{self.name} at this very moment; "
+                "find out who, then run again"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +121,5 @@ class DeleteDaemonSet(Change):
         site.cluster.kube.delete(DAEMON_SETS, self.name, self.namespace, propagation="Background")
 
     def undo(self, site: Worksite, captured: Captured) -> None:
-        if not captured:
-            raise ChangeError(f"the journal holds no manifest of DaemonSet {self.namespace}/{self.name}")
-        site.cluster.kube.create(DAEMON_SETS, captured["manifest"], self.namespace)
-
-
-def as_manifest(obj: Object) -> Object:
-    """The object as somebody would write it: without what the server filled in for this one life of it."""
-    metadata = {
-        key: value
-        for key, value in obj["metadata"].items()
-        if key in {"name", "namespace", "labels", "annotations"} and value
-    }
-    return {key: value for key, value in obj.items() if key not in {"metadata", "status"}} | {
-        "metadata": metadata
-    }
+        if site.cluster.kube.find(DAEMON_SETS, self.name, self.namespace) is None:
+            site.cluster.kube.create(DAEMON_SETS, captured["manifest"], self.namespace)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pytest_cnimigrate.checks.workloads import is_evictable, uses_empty_dir
-from pytest_cnimigrate.kube.errors import NotFound, TooManyRequests
+from pytest_cnimigrate.checks.workloads import irreplaceable, is_evictable, uses_empty_dir
+from pytest_cnimigrate.kube.errors import Conflict, NotFound, ServerError, TooManyRequests
 from pytest_cnimigrate.model.objects import Object, is_terminating, key_of, name_of, namespace_of, uid_of
 from pytest_cnimigrate.model.resources import NODES, PODS
 from pytest_cnimigrate.observe.waiting import NotYet, Ready, WaitTimeout, wait_for
@@ -38,11 +38,15 @@ class DrainNodes(Change):
         for node in self.nodes:
             if not cluster.kube.get(NODES, node)["spec"].get("unschedulable"):
                 return f"node {node} is not cordoned, so evicted pods could come back to it; cordon it first"
+        alone = irreplaceable(self._pods(cluster))
+        if alone:
+            return "; ".join(alone[:3])
         with_data = [key_of(pod) for pod in self._pods(cluster) if uses_empty_dir(pod)]
         if with_data and not self.delete_emptydir_data:
             named = ", ".join(with_data[:3])
+            count = "1 pod keeps" if len(with_data) == 1 else f"{len(with_data)} pods keep"
             return (
-                f"{len(with_data)} pods keep data in emptyDir volumes ({named}), which would be lost; "
+                f"{count} data in emptyDir volumes ({named}), which would be lost; "
                 "set drain.delete_emptydir_data to allow that"
             )
         return ""
@@ -84,10 +88,8 @@ class DrainNodes(Change):
                 "Scale the workload up or relax its budget, then run again"
             )
         names = ", ".join(key_of(pod) for pod in drain.remaining[:3])
-        return (
-            f"{where}: {len(drain.remaining)} pods are still terminating ({names}); "
-            "look at their finalizers and grace periods"
-        )
+        are = "1 pod is" if len(drain.remaining) == 1 else f"{len(drain.remaining)} pods are"
+        return f"{where}: {are} still terminating ({names}); look at finalizers and grace periods"
 
 
 class _Drain:
@@ -115,7 +117,7 @@ class _Drain:
                 self._evicted.add(uid_of(pod))
         if not self.remaining:
             return Ready(None)
-        words = f"{len(self.remaining)} pods left"
+        words = f"{len(self.remaining)} pod{'s' if len(self.remaining) != 1 else ''} left"
         if self.blocked:
             key, reason = next(iter(self.blocked.items()))
             words += f"; {key} waits: {reason}"
@@ -125,8 +127,11 @@ class _Drain:
         """Ask for an eviction; returns why it was refused, or ""."""
         try:
             self._cluster.kube.evict(name_of(pod), namespace_of(pod), uid=uid_of(pod))
-        except NotFound:
-            return ""
+        except (NotFound, Conflict):
+            return ""  # gone, or another pod has its name by now; the next round sees
         except TooManyRequests as error:
             return error.cause.message if error.cause else error.message
+        except ServerError as error:
+            # Among others for a pod that is covered by two budgets.
+            return error.message
         return ""

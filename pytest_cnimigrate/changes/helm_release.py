@@ -47,5 +47,5 @@ class UpgradeRelease(Change):
     def undo(self, site: Worksite, captured: Captured) -> None:
         if captured["revision"]:
             site.cluster.helm.rollback(self.release, self.namespace, captured["revision"])
-        else:
+        elif site.cluster.helm.find(self.release, self.namespace) is not None:
             site.cluster.helm.uninstall(self.release, self.namespace)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pytest_cnimigrate.changes.restoring import as_manifest, put_back
 from pytest_cnimigrate.model.objects import Object, name_of, namespace_of
 from pytest_cnimigrate.model.resources import Resource
 from pytest_cnimigrate.providers.cluster import Cluster
@@ -32,15 +33,23 @@ class ApplyObject(Change):
     def capture(self, cluster: Cluster) -> Captured:
         resource = self._resource(cluster)
         present = cluster.kube.find(resource, name_of(self.manifest), namespace_of(self.manifest))
-        return {"existed": present is not None}
+        return {"before": None if present is None else as_manifest(present)}
 
     def apply(self, site: Worksite) -> None:
         site.cluster.kube.apply(self._resource(site.cluster), self.manifest)
 
     def undo(self, site: Worksite, captured: Captured) -> None:
-        if not captured["existed"]:
-            resource = self._resource(site.cluster)
-            site.cluster.kube.delete(resource, name_of(self.manifest), namespace_of(self.manifest))
+        resource = self._resource(site.cluster)
+        name, namespace = name_of(self.manifest), namespace_of(self.manifest)
+        present = site.cluster.kube.find(resource, name, namespace)
+        before: Object | None = captured["before"]
+        if before is None:
+            if present is not None:
+                site.cluster.kube.delete(resource, name, namespace, propagation="Background")
+        elif present is None:
+            site.cluster.kube.create(resource, before, namespace)
+        else:
+            site.cluster.kube.replace(resource, put_back(present, before))
 
     def _resource(self, cluster: Cluster) -> Resource:
         return cluster.kube.resource_of(self.manifest["apiVersion"], self.manifest["kind"])
@@ -49,13 +58,14 @@ class ApplyObject(Change):
 def is_contained(wanted: object, present: object) -> bool:
     """Whether everything that a manifest says stands in the object; the server may have added more.
 
-    A null in a manifest says nothing. Lists must agree entry by entry, since their order may matter.
+    Null, `{}` and `[]` in a manifest say nothing where the object has nothing. Lists must agree entry by
+    entry, since their order may matter.
     """
-    if wanted is None:
+    if wanted is None or (present is None and wanted in ({}, [])):
         return True
     if isinstance(wanted, dict):
         if not isinstance(present, dict):
-            return not wanted
+            return False
         return all(is_contained(value, present.get(key)) for key, value in wanted.items())
     if isinstance(wanted, list):
         return (

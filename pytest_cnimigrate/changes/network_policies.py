@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pytest_cnimigrate.changes.daemonset import as_manifest
+from pytest_cnimigrate.changes.restoring import as_manifest
 from pytest_cnimigrate.model.resources import NETWORK_POLICIES
 from pytest_cnimigrate.providers.cluster import Cluster
 from pytest_cnimigrate.run.change import Captured, Change, Worksite

@@ -9,6 +9,9 @@ from pytest_cnimigrate.providers.cluster import Cluster
 from pytest_cnimigrate.providers.node_groups import NodeGroup, NodeGroupSpec
 from pytest_cnimigrate.run.change import Captured, Change, ChangeError, Worksite
 
+_UNUSABLE = frozenset({"DELETING", "CREATE_FAILED", "DELETE_FAILED"})
+"""States in which a node group is as good as not there, yet takes the name."""
+
 
 def _existing(cluster: Cluster, name: str) -> NodeGroup:
     group = cluster.node_groups.find(name)
@@ -37,7 +40,15 @@ class CreateNodeGroup(Change):
         return f"create node group {self.name} with 0 nodes, like {self.like}, tainted {taints}"
 
     def holds(self, cluster: Cluster) -> bool:
-        return cluster.node_groups.find(self.name) is not None
+        group = cluster.node_groups.find(self.name)
+        return group is not None and group.status not in _UNUSABLE
+
+    def refusal(self, cluster: Cluster) -> str:
+        group = cluster.node_groups.find(self.name)
+        if group is None:
+            return ""
+        issues = f" ({'; '.join(group.issues)})" if group.issues else ""
+        return f"it is there already and {group.status}{issues}; delete it, and wait until it has gone"
 
     def apply(self, site: Worksite) -> None:
         site.cluster.node_groups.create(
@@ -52,6 +63,14 @@ class CreateNodeGroup(Change):
         )
 
     def undo(self, site: Worksite, captured: Captured) -> None:
+        group = site.cluster.node_groups.find(self.name)
+        if group is None or group.status == "DELETING":
+            return
+        if group.desired:
+            raise ChangeError(
+                f"node group {self.name} still wants {group.desired} nodes, on which pods may run; "
+                "move them away and scale it to 0 first"
+            )
         site.cluster.node_groups.delete(self.name)
 
 
@@ -136,7 +155,8 @@ class DeleteNodeGroup(Change):
         return f"delete node group {self.name}"
 
     def holds(self, cluster: Cluster) -> bool:
-        return cluster.node_groups.find(self.name) is None
+        group = cluster.node_groups.find(self.name)
+        return group is None or group.status == "DELETING"
 
     def refusal(self, cluster: Cluster) -> str:
         desired = _existing(cluster, self.name).desired

@@ -95,6 +95,8 @@ class KubeReader:
         label_selector: str = "",
         field_selector: str = "",
         on_interruption: Callable[[KubeError], None] | None = None,
+        on_connected: Callable[[], None] | None = None,
+        keep: Callable[[Object], Object] | None = None,
     ) -> Watch:
         """List and watch without end: iterate over it, `stop()` it (see `watching.Watch`)."""
         selection = _selection(label_selector, field_selector)
@@ -105,6 +107,8 @@ class KubeReader:
             namespace=namespace,
             query=selection,
             on_interruption=on_interruption,
+            on_connected=on_connected,
+            keep=keep,
         )
 
     def proxy_pod(

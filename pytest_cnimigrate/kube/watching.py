@@ -36,6 +36,8 @@ class WatchEvent:
 
     type: EventType
     object: Object
+    listed: bool = False
+    """Told by a list (the first, or one after a gap), not as it happened."""
 
 
 class Lister(Protocol):
@@ -49,8 +51,11 @@ class Watch:
     First every object there is, as ADDED; then SYNCED; then changes as they happen. When the server has
     forgotten our place (410) the list is read again and told as differences, so what vanished meanwhile is
     reported as DELETED, with its last known state. Interruptions are survived by asking again, with growing
-    pauses; `on_interruption` hears of each. What cannot heal (403, 404, …) is raised, as is any failure of
-    the very first list.
+    pauses; `on_interruption` hears of each (of a 410 too), `on_connected` of each time that the server has
+    begun to tell again. What cannot heal (403, 404, …) is raised, as is any failure of the very first list.
+
+    `keep` says what is remembered of each object to find those differences (client-go's transform): it must
+    leave name, namespace, uid and resourceVersion, and what it leaves is what a DELETED found by a list shows.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class Watch:
         namespace: str = "",
         query: Query = (),
         on_interruption: Callable[[KubeError], None] | None = None,
+        on_connected: Callable[[], None] | None = None,
+        keep: Callable[[Object], Object] | None = None,
         server_timeout: int = SERVER_TIMEOUT,
         read_slack: float = READ_SLACK,
     ) -> None:
@@ -71,6 +78,8 @@ class Watch:
         self._namespace = namespace
         self._query = query
         self._on_interruption = on_interruption
+        self._on_connected = on_connected
+        self._keep = keep
         self._server_timeout = server_timeout
         self._read_slack = read_slack
         self._known: dict[str, Object] = {}
@@ -116,6 +125,8 @@ class Watch:
                 if not self._version:
                     raise
                 log.info("watch of %s starts again: %s", self._resource.plural, error.message)
+                if self._on_interruption is not None:
+                    self._on_interruption(error)
                 self._version = ""
             except KubeError as error:
                 if self._stopped.is_set():
@@ -137,22 +148,22 @@ class Watch:
         for key, old in list(self._known.items()):
             new = fresh.get(key)
             if new is None or new["metadata"]["uid"] != old["metadata"]["uid"]:
-                yield self._take("DELETED", old)
+                yield self._take("DELETED", old, listed=True)
         for key, obj in fresh.items():
             known = self._known.get(key)
             if known is None:
-                yield self._take("ADDED", obj)
+                yield self._take("ADDED", obj, listed=True)
             elif known["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
-                yield self._take("MODIFIED", obj)
+                yield self._take("MODIFIED", obj, listed=True)
         self._version = version
-        yield WatchEvent("SYNCED", {})
+        yield WatchEvent("SYNCED", {}, listed=True)
 
-    def _take(self, kind: EventType, obj: Object) -> WatchEvent:
+    def _take(self, kind: EventType, obj: Object, *, listed: bool = False) -> WatchEvent:
         if kind == "DELETED":
             self._known.pop(key_of(obj), None)
         else:
-            self._known[key_of(obj)] = obj
-        return WatchEvent(kind, obj)
+            self._known[key_of(obj)] = self._keep(obj) if self._keep else obj
+        return WatchEvent(kind, obj, listed)
 
     def _stream(self) -> Iterator[WatchEvent]:
         request = Request(
@@ -172,6 +183,8 @@ class Watch:
             if not self._register(response):
                 return
             try:
+                if self._on_connected is not None:
+                    self._on_connected()
                 for line in _lines(response):
                     if self._stopped.is_set():
                         return

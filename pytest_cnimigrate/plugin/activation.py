@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,7 +52,7 @@ def activate(config: pytest.Config, files: tuple[Path, ...]) -> None:
     shared = State()
     _register(config, Collection(catalog, shared))
     _register(config, scenario_fixture)
-    config.pluginmanager.import_plugin("pytest_cnimigrate.fixtures")
+    _register(config, _fixtures())
     if config.getoption("collectonly"):
         return  # Nothing is run, so nothing is touched: no run directory, no journal.
 
@@ -103,6 +105,12 @@ def _register_controller(
 def _register(config: pytest.Config, plugin: object) -> None:
     name = plugin.__name__ if hasattr(plugin, "__name__") else type(plugin).__name__
     config.pluginmanager.register(plugin, f"cnimigrate-{str(name).rpartition('.')[2].lower()}")
+
+
+def _fixtures() -> ModuleType:
+    # Imported late: it brings the clients. Not by pluginmanager.import_plugin, which warns if somebody's
+    # conftest file has imported it before, to use its types.
+    return importlib.import_module("pytest_cnimigrate.fixtures")
 
 
 def _load(path: Path, overrides: Sequence[str]) -> Scenario:

@@ -140,15 +140,26 @@ def write_endings(run: ScenarioRun, found: list[Ending]) -> None:
             )
 
 
-def outcome_of(run: ScenarioRun, *, interrupted: bool, refused: bool) -> str:
-    """How the scenario ended: `passed`, `failed`, `interrupted`, `refused` or `not-run`."""
+def note_interruption(run: ScenarioRun, by: str) -> None:
+    """Write that a scenario was interrupted, once, and not if it was through. Raises `JournalError`.
+
+    Both the controller and the worker may come to say so.
+    """
+    records = read_journal(run.journal.path)
+    finished = {record["nodeid"] for record in records if record["event"] == "test-finished"}
+    told = any(record["event"] == "interrupted" for record in records)
+    if not told and not (finished and finished >= set(collected_steps(run))):
+        run.journal.append("interrupted", signal=by)
+
+
+def outcome_of(run: ScenarioRun, *, refused: bool) -> str:
+    """How the scenario ended: `passed`, `failed`, `interrupted`, `refused`, `skipped` or `not-run`."""
     if refused:
         return "refused"
-    outcomes = {
-        record["outcome"] for record in read_journal(run.journal.path) if record["event"] == "test-finished"
-    }
-    if interrupted:
+    records = read_journal(run.journal.path)
+    if any(record["event"] == "interrupted" for record in records):
         return "interrupted"
+    outcomes = {record["outcome"] for record in records if record["event"] == "test-finished"}
     for outcome in ("failed", "not-run", "passed"):
         if outcome in outcomes:
             return outcome

@@ -116,8 +116,14 @@ class Controller:
             self._log(ending)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Note that the run was interrupted, wherever."""
+        """Write that the run was interrupted, before the workers are told."""
         self._state.interrupted_by = self._state.interrupted_by or interruption(excinfo)
+        if self._state.interrupted_by:
+            for run in self._state.runs.values():
+                try:
+                    completion.note_interruption(run, self._state.interrupted_by)
+                except JournalError as error:
+                    self._problem(error)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
@@ -155,6 +161,12 @@ class Controller:
             report.node = node  # type: ignore[attr-defined]  # pytest-xdist's own attribute
         self._config.hook.pytest_runtest_logreport(report=report)
 
+    def report_not_written(self, error: OSError) -> None:
+        """Note that one of pytest's own reports could not be written."""
+        # A failed write, unlike a failed open, does not say which file it was.
+        name = error.filename or self._config.getoption("xmlpath", None) or "a report"
+        self._problems.append(f"cannot write {name}: {error.strerror or error}")
+
     def _take_down(self, session: pytest.Session) -> None:
         """End fixtures and workers first: no trouble with a report may leave a cluster behind."""
         try:
@@ -186,10 +198,9 @@ class Controller:
 
     def _finish_journals(self, session: pytest.Session) -> None:
         seconds = round(time.monotonic() - self._begun, 3)
-        interrupted, refused = bool(self._state.interrupted_by), bool(self._state.refusal)
+        refused = bool(self._state.refusal)
         outcomes = {
-            name: completion.outcome_of(run, interrupted=interrupted, refused=refused)
-            for name, run in self._state.runs.items()
+            name: completion.outcome_of(run, refused=refused) for name, run in self._state.runs.items()
         }
         if session.exitstatus == pytest.ExitCode.OK and not set(outcomes.values()) <= {"passed", "skipped"}:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -274,4 +285,4 @@ class JunitGuard:
         try:
             yield
         except OSError as error:
-            self._controller._problem(error)
+            self._controller.report_not_written(error)

@@ -15,10 +15,10 @@ from pytest_cnimigrate.plugin.attempt import Attempt
 from pytest_cnimigrate.plugin.catalog import STEP, Catalog, Step
 from pytest_cnimigrate.plugin.chronicle import Chronicle
 from pytest_cnimigrate.plugin.collection import MUTATING_FIXTURE
-from pytest_cnimigrate.plugin.completion import step_properties
+from pytest_cnimigrate.plugin.completion import note_interruption, step_properties
 from pytest_cnimigrate.plugin.gate import Stop
 from pytest_cnimigrate.plugin.signals import Signals
-from pytest_cnimigrate.plugin.state import State, interruption, is_worker, owner, worker_name, worker_output
+from pytest_cnimigrate.plugin.state import State, interruption, is_announcer, is_worker, owner, worker_output
 from pytest_cnimigrate.run.journal import JournalError
 
 
@@ -50,7 +50,7 @@ class Execution:
             if steps:
                 chronicle = Chronicle(active, self._state.runs[active.name], steps)
                 self._chronicles[active.name] = chronicle
-                if worker_name(session.config) in ("main", "gw0"):
+                if is_announcer(session.config):
                     self._announce(chronicle, session)
         if session.testsfailed and is_worker(session.config):
             # pytest stops after an error during collection; a worker of pytest-xdist would go on.
@@ -151,7 +151,7 @@ class Execution:
         if self._attempt is not None:
             run = self._state.runs[self._attempt.step.scenario]
             try:
-                run.journal.append("interrupted", signal=self._state.interrupted_by)
+                note_interruption(run, self._state.interrupted_by)
             except JournalError as error:
                 self._lose_journal(error)
 

@@ -54,6 +54,17 @@ def worker_name(config: pytest.Config) -> str:
     return str(worker_input(config)["workerid"]) if is_worker(config) else "main"
 
 
+def is_announcer(config: pytest.Config) -> bool:
+    """Whether this process writes down what was collected: the only one, the first worker, or a replacement.
+
+    Replacements, because the first worker may have died before it got there.
+    """
+    if not is_worker(config):
+        return True
+    number = int(worker_name(config).removeprefix("gw"))
+    return number == 0 or number >= int(worker_input(config)["workercount"])
+
+
 def owner(config: pytest.Config) -> dict[str, Any]:
     """Who this process is, as it stands in a journal."""
     return {"worker": worker_name(config), "pid": os.getpid()}

@@ -59,6 +59,11 @@ class EksNodeGroups:
         self._ec2 = session.client("ec2", endpoint_url=endpoint_url, config=_CLIENT_CONFIG)
         self._sts = session.client("sts", endpoint_url=endpoint_url, config=_CLIENT_CONFIG)
 
+    def close(self) -> None:
+        """Close the connections."""
+        for client in (self._eks, self._ec2, self._sts):
+            client.close()
+
     def find(self, name: str) -> NodeGroup | None:
         described = self._describe(name)
         return None if described is None else _as_node_group(described)
@@ -109,20 +114,16 @@ class EksNodeGroups:
             raise CloudError(
                 f"cluster {self._cluster} has no node group {spec.like} to take role and subnets from"
             )
-        optional: dict[str, Any] = {
-            field: like[field] for field in ("amiType", "capacityType", "diskSize", "tags") if like.get(field)
-        }
         with _errors(f"create node group {spec.name}"):
             self._eks.create_nodegroup(
                 clusterName=self._cluster,
                 nodegroupName=spec.name,
                 nodeRole=like["nodeRole"],
                 subnets=like["subnets"],
-                instanceTypes=[spec.instance_type] if spec.instance_type else like.get("instanceTypes", []),
                 scalingConfig={"minSize": 0, "maxSize": spec.maximum, "desiredSize": 0},
                 labels=spec.labels,
                 taints=[_as_aws_taint(taint) for taint in spec.taints],
-                **optional,
+                **_taken_over(like, spec.instance_type),
             )
 
     def scale(self, name: str, *, minimum: int, maximum: int, desired: int) -> None:
@@ -160,6 +161,34 @@ class EksNodeGroups:
 def _code(error: CloudError) -> str:
     cause = error.__cause__
     return cause.response.get("Error", {}).get("Code", "") if isinstance(cause, ClientError) else ""
+
+
+def _taken_over(like: NodegroupTypeDef, instance_type: str) -> dict[str, Any]:
+    """What a new group takes over of an existing one, as far as CreateNodegroup accepts it.
+
+    https://docs.aws.amazon.com/eks/latest/APIReference/API_CreateNodegroup.html: with a launch template the
+    disk belongs to the template, and so does the image if the type is CUSTOM; instance types are said only
+    where the group says them. Tags under `aws:` are AWS's own (CloudFormation leaves some), and eksctl's tell
+    which group of eksctl's this is.
+    """
+    taken: dict[str, Any] = {}
+    template = like.get("launchTemplate") or {}
+    if template.get("id"):
+        taken["launchTemplate"] = {key: template[key] for key in ("id", "version") if template.get(key)}
+    elif like.get("diskSize"):
+        taken["diskSize"] = like["diskSize"]
+    if like.get("amiType") and not (template and like["amiType"] == "CUSTOM"):
+        taken["amiType"] = like["amiType"]
+    if like.get("capacityType"):
+        taken["capacityType"] = like["capacityType"]
+    if like.get("instanceTypes") or not template:
+        taken["instanceTypes"] = [instance_type] if instance_type else like.get("instanceTypes") or []
+    tags = {
+        key: value
+        for key, value in (like.get("tags") or {}).items()
+        if not key.startswith(("aws:", "alpha.eksctl.io/nodegroup-"))
+    }
+    return taken | ({"tags": tags} if tags else {})
 
 
 def _as_aws_taint(taint: dict[str, str]) -> TaintTypeDef:

@@ -98,6 +98,7 @@ def load(path: Path) -> ClusterConfig:
         if not group.minimum_size <= group.desired <= group.maximum_size:
             raise document.error(
                 ("managedNodeGroups", index, "desiredCapacity"),
-                f"{group.desired} is not between minSize {group.minimum_size} and maxSize {group.maximum_size}",
+                f"{group.desired} is not between minSize {group.minimum_size} "
+                f"and maxSize {group.maximum_size}",
             )
     return config

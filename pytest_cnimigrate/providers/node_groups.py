@@ -48,7 +48,7 @@ class Capacity:
     """What a group could hold once it has been scaled up."""
 
     pods_per_node: int
-    """The most pods that one node can run with an address of its own."""
+    """The most pods that kubelet admits to one node, those on the host's network included."""
     addresses_per_node: int
     """IPv4 addresses that one node can take from its subnets."""
     free_addresses: dict[str, int] = field(default_factory=dict)

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pytest_cnimigrate.kube.client import KubeClient
-from pytest_cnimigrate.kube.errors import NotFound
+from pytest_cnimigrate.kube.errors import KubeError, NotFound
 from pytest_cnimigrate.model.objects import Object, name_of, namespace_of
 from pytest_cnimigrate.model.resources import SECRETS, Resource
 from pytest_cnimigrate.providers.helm import HelmError, Release, Values
@@ -73,22 +73,41 @@ class StandInHelm:
         revisions = self._revisions(release, namespace)
         if not revisions:
             raise HelmError(f"there is no release {namespace}/{release}")
-        for obj in reversed(json.loads(revisions[-1]["manifest"])):
+        # Also what a deployed revision had and a failed upgrade after it has not.
+        left = {
+            (obj["kind"], name_of(obj)): obj
+            for record in revisions
+            if record["info"]["status"] in {"deployed", "failed"}
+            for obj in json.loads(record["manifest"])
+        }
+        for obj in sorted(left.values(), key=_install_order, reverse=True):
             self._delete(obj)
         for record in revisions:
             self._kube.delete(SECRETS, _secret_name(record), namespace)
 
     def _deploy(self, record: dict[str, Any], revisions: list[dict[str, Any]]) -> Release:
+        """Bring the cluster to what the record says, and store it as the newest revision.
+
+        As with Helm a revision whose objects could not all be applied is kept as `failed`: it is what an
+        uninstall or the next upgrade has to clean up.
+        """
         namespace = record["namespace"]
         objects = json.loads(record["manifest"])
-        for obj in sorted(objects, key=lambda item: _INSTALL_ORDER.index(item["kind"])):
-            self._kube.apply(self._resource(obj), obj, force=True)
+        try:
+            for obj in sorted(objects, key=_install_order):
+                self._kube.apply(self._resource(obj), obj, force=True)
+        except KubeError as error:
+            description = f"Release {record['name']!r} failed: {error}"
+            failed = record | {"info": record["info"] | {"status": "failed", "description": description}}
+            self._kube.create(SECRETS, _as_secret(failed), namespace)
+            raise HelmError(description) from error
         kept = {(obj["kind"], name_of(obj)) for obj in objects}
         for previous in revisions:
-            if previous["info"]["status"] == "deployed":
+            if previous["info"]["status"] in {"deployed", "failed"}:
                 for obj in json.loads(previous["manifest"]):
                     if (obj["kind"], name_of(obj)) not in kept:
                         self._delete(obj)
+            if previous["info"]["status"] == "deployed":
                 superseded = previous | {"info": previous["info"] | {"status": "superseded"}}
                 self._kube.replace(SECRETS, _as_secret(superseded))
         self._kube.create(SECRETS, _as_secret(record), namespace)
@@ -107,6 +126,10 @@ class StandInHelm:
             self._kube.delete(self._resource(obj), name_of(obj), namespace_of(obj))
         except NotFound:
             return
+
+
+def _install_order(obj: Object) -> int:
+    return _INSTALL_ORDER.index(obj["kind"])
 
 
 def _secret_name(record: Mapping[str, Any]) -> str:

@@ -77,8 +77,8 @@ class Attempts:
         path = self._folder / name
         try:
             path.parent.mkdir(exist_ok=True)
-            # Never over an older one: ids do not repeat within a journal.
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            # A file of this id is of a run that was killed before it told the journal.
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 json.dump(plain, file)
                 file.flush()

@@ -18,7 +18,6 @@ from pytest_cnimigrate.providers.cluster import Cluster
 from pytest_cnimigrate.run.attempts import Attempts, Captured
 from pytest_cnimigrate.run.journal import Journal, JournalError
 
-
 __all__ = [
     "Captured",
     "Change",

@@ -205,7 +205,7 @@ class Timeouts(_Part):
 class SimulatorPart(_Part):
     """How the embedded cluster plays this scenario; other providers do not read it."""
 
-    speed: float = Field(default=20.0, gt=0, le=1000, strict=True)
+    speed: float = Field(default=40.0, gt=0, le=1000, strict=True)
     """Simulated seconds in a second: a node that boots in 40 s is there after 2 s at speed 20."""
     faults: tuple[str, ...] = ()
     """Named faults to switch on from the start."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import ssl
 from collections.abc import Awaitable, Callable
@@ -61,5 +62,14 @@ class Listener:
     async def stop(self) -> None:
         """Stop listening and end what is under way. Safe to call twice."""
         runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
+        if runner is None:
+            return
+        connections = runner.server.connections if runner.server is not None else []
+        transports = [connection.transport for connection in connections]
+        await runner.cleanup()
+        # A TLS connection is closed only once the peer has said goodbye as well, which one that is gone
+        # never does: asyncio would wait 30 s for it, or warn of an open socket if its loop ends first.
+        for transport in transports:
+            if isinstance(transport, asyncio.WriteTransport):
+                transport.abort()
+        await asyncio.sleep(0)

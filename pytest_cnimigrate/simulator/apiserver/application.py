@@ -54,8 +54,9 @@ class Application:
         try:
             user = self._authenticate(request)
             if info.path.startswith(PREFIX):
-                return await self._control.handle(request, info, user)
-            response = await self._answer(request, info, user)
+                response: web.StreamResponse = await self._control.handle(request, info, user)
+            else:
+                response = await self._answer(request, info, user)
         except ApiError as error:
             response = error_response(error)
         except ConnectionResetError:
@@ -64,7 +65,8 @@ class Application:
             log.exception("%s %s failed", request.method, info.path)
             text = f"an error in the embedded cluster: {traceback.format_exception_only(error)[-1].strip()}"
             response = error_response(ApiError(500, "InternalError", text))
-        self._note(request, info, user, response.status)
+        if not info.path.startswith(PREFIX):
+            self._note(request, info, user, response.status)
         return response
 
     def _note(self, request: web.BaseRequest, info: RequestInfo, user: User, code: int) -> None:

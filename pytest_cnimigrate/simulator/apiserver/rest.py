@@ -39,9 +39,9 @@ class Rest:
                 return await Watch(self._server, call).serve()
             case "create" if not call.info.name:
                 return await self._create(call)
-            case "update":
+            case "update" if call.info.name:
                 return await self._update(call)
-            case "patch":
+            case "patch" if call.info.name:
                 return await self._patch(call)
             case "delete":
                 return await self._delete(call)

@@ -222,6 +222,10 @@ class Table:
         if not watchers:
             self._watchers.pop(subscription.scope.indexed, None)
 
+    def watchers(self) -> list[Subscription]:
+        """Everybody who watches this kind at the moment."""
+        return [found for group in self._watchers.values() for found in group.values()]
+
     def compact(self) -> None:
         """Forget the log, as etcd does every few minutes: older watches cannot be resumed."""
         if self._log:

@@ -12,7 +12,7 @@ TAINT_NEVER_REMOVED = register(
 AGENT_CRASH_LOOP = register(
     "cilium-agent-crash-loop",
     "Every Cilium agent that starts ends after two seconds.",
-    "recorded: docs/real-cluster, agent in a crash loop; failure mode 10",
+    "failure mode 11: no agent is ready; recorded on a real cluster",
 )
 CNI_FILE_NOT_WRITTEN = register(
     "cilium-cni-file-not-written",

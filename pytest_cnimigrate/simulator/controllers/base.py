@@ -18,7 +18,7 @@ from pytest_cnimigrate.simulator.controllers.queue import WorkQueue
 
 log = logging.getLogger("cnimigrate.simulator.controllers")
 
-BATCH_PER_POD = 0.0002
+BATCH_PER_POD = 0.0004
 """Wall seconds for which a change waits for others, for each pod that has to be looked at."""
 
 
@@ -74,8 +74,8 @@ class Controller(ABC):
         """Queue the key of something that consists of `size` pods.
 
         Looking at n pods costs time in proportion to n, so after one pod's change the look waits for more
-        of them in the same proportion: three replicas are looked at within a millisecond, a thousand a few
-        times a second. In wall time, because it is this process's time that is saved.
+        of them in the same proportion: three replicas are looked at after a millisecond, a thousand twice a
+        second. In wall time, because it is this process's time that is saved.
         """
         self.queue.add_after(key, size * BATCH_PER_POD * self.pace.speed)
 

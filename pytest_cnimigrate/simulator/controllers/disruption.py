@@ -82,7 +82,7 @@ class DisruptionController(Controller):
         if not pods:
             self.recorder.event(budget, "Normal", "NoPods", "No matching pods found")
         disrupted = self._still_disrupted(budget, pods)
-        healthy = sum(1 for p in pods if is_healthy(p) and name_of(p) not in disrupted)
+        healthy = sum(1 for pod in pods if is_healthy(pod) and name_of(pod) not in disrupted)
         status = dict(budget.get("status") or {})
         try:
             expected, desired = self._expected_and_desired(budget, pods)
@@ -107,6 +107,8 @@ class DisruptionController(Controller):
     def _still_disrupted(self, budget: Object, pods: list[Object]) -> dict[str, str]:
         """Of the evictions that the API server granted, those whose pod is not on its way out yet."""
         granted: dict[str, str] = (budget.get("status") or {}).get("disruptedPods") or {}
+        if not granted:
+            return {}
         names = {name_of(pod) for pod in pods if not is_terminating(pod)}
         result = {}
         for name, moment in granted.items():

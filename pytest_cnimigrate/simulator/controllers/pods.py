@@ -96,6 +96,8 @@ def select(pods: Informer, namespace: str, selector: Object | None) -> list[Obje
     """The pods of the namespace that a LabelSelector matches; costs what the rarest of its labels costs."""
     match_labels: Mapping[str, str] = (selector or {}).get("matchLabels") or {}
     buckets = [pods.indexed(BY_LABEL, f"{namespace}/{key}={value}") for key, value in match_labels.items()]
+    if len(buckets) == 1 and not (selector or {}).get("matchExpressions"):
+        return buckets[0]
     candidates = min(buckets, key=len) if buckets else pods.indexed(BY_NAMESPACE, namespace)
     selects = matcher(selector)
     return [pod for pod in candidates if selects(labels_of(pod))]

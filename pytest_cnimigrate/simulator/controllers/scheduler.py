@@ -40,7 +40,7 @@ LONGEST_BACKOFF = 10.0
 
 class Scheduler(Controller):
     component: ClassVar[str] = "default-scheduler"
-    workers: ClassVar[int] = 4  # deciding never suspends, so decisions are one after the other; binding may
+    workers: ClassVar[int] = 8  # deciding never suspends, so decisions are one after the other; binding may
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -22,7 +22,7 @@ NEW_NODES_NO_EGRESS = register(
 DNS_BROKEN_ON_NEW_NODES = register(
     "dns-broken-on-new-nodes",
     "DNS queries from pods on nodes with Cilium are not answered; connections by address work.",
-    "failure mode 42, and 36 of Services: the new nodes do not reach kube-dns",
+    "failure mode 42: DNS targets fail although connections by address work",
 )
 REACHABILITY_FLAPS = register(
     "reachability-flaps",

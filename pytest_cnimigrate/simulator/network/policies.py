@@ -122,13 +122,13 @@ def _allows_port(ports: list[Object] | None, port: int, protocol: str, server: S
     for entry in ports:
         if entry.get("protocol", "TCP").lower() != protocol:
             continue
-        wanted = entry.get("port")
+        wanted: str | int | None = entry.get("port")
         if wanted is None:
             return True
         if isinstance(wanted, str):
             if server is not None and wanted in _port_names(server, port, protocol):
                 return True
-        elif int(wanted) <= port <= int(entry.get("endPort", wanted)):
+        elif wanted <= port <= int(entry.get("endPort", wanted)):
             return True
     return False
 

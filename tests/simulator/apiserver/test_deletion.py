@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
-from samples import config_map, deployment, pod
+from apiserver_samples import config_map, deployment, pod
 
 from pytest_cnimigrate.model.objects import copy, parse_timestamp
 from pytest_cnimigrate.model.resources import CONFIG_MAPS, DEPLOYMENTS, NAMESPACES, PODS
@@ -54,8 +54,8 @@ def test_a_finalizer_holds_the_object_until_it_is_taken_off(server: ApiServer) -
     held = config_map() | {"metadata": {"name": "settings", "finalizers": ["example.com/hold"]}}
     server.create(CONFIG_MAPS, held, "default")
     assert not server.delete(CONFIG_MAPS, "settings", "default")[1]
+    more = {"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}
     with pytest.raises(ApiError, match="no new finalizers can be added if the object is being deleted"):
-        more = {"metadata": {"finalizers": ["example.com/hold", "example.com/more"]}}
         server.patch(CONFIG_MAPS, "settings", more, "default")
     server.patch(CONFIG_MAPS, "settings", {"metadata": {"finalizers": None}}, "default")
     assert server.list(CONFIG_MAPS)[0] == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from samples import budget, pod
+from apiserver_samples import budget, pod
 
 from pytest_cnimigrate.model.objects import condition
 from pytest_cnimigrate.model.resources import DISRUPTION_BUDGETS, PODS
@@ -31,9 +31,7 @@ def server() -> ApiServer:
 def add_budget(server: ApiServer, name: str = "web", **status: Any) -> None:
     server.create(DISRUPTION_BUDGETS, budget(name, minAvailable=2), "default")
     counted = {"observedGeneration": 1, "desiredHealthy": 2, "currentHealthy": 2, "expectedPods": 2}
-    server.patch(
-        DISRUPTION_BUDGETS, name, {"status": counted | status}, "default", subresource="status"
-    )
+    server.patch(DISRUPTION_BUDGETS, name, {"status": counted | status}, "default", subresource="status")
 
 
 def refused(server: ApiServer, name: str = "web-1") -> ApiError:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from conftest import Cluster
-from samples import budget, daemon_set, definition, deployment, node, pod
+from apiserver_rig import Cluster
+from apiserver_samples import budget, daemon_set, definition, deployment, node, pod
 
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import (
@@ -21,6 +21,7 @@ from pytest_cnimigrate.model.resources import (
     Resource,
 )
 from pytest_cnimigrate.simulator.apiserver.deletion import DeleteOptions
+from pytest_cnimigrate.simulator.apiserver.verbs import ApiServer
 
 
 @pytest.fixture
@@ -33,11 +34,18 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def n1(cluster: Cluster) -> Iterator[str]:
-    """A node, for the test alone."""
+    """A node, for the test alone; what runs on it goes with it."""
     name = "ip-10-0-0-1"
     cluster.add(NODES, node(name, cni="aws-cni"))
     yield name
-    cluster.inside(lambda server: server.delete(NODES, name))
+
+    def clean_up(server: ApiServer) -> None:
+        server.delete(NODES, name)
+        for left in server.list(PODS, field_selector=f"spec.nodeName={name}")[0]:
+            metadata, now = left["metadata"], DeleteOptions(grace_period_seconds=0)
+            server.delete(PODS, metadata["name"], metadata["namespace"], options=now)
+
+    cluster.inside(clean_up)
 
 
 def get(cluster: Cluster, resource: Resource, name: str, namespace: str = "") -> Object:
@@ -251,9 +259,8 @@ def test_drain_is_held_up_by_a_budget_and_goes_on_when_it_allows(
         )
 
     allow(0)
-    drain = ("drain", n1, "--ignore-daemonsets", "--force", "--timeout=1s")
-    text = cluster.kubectl(*drain, fails=True)
-    assert "Cannot evict pod as it would violate the pod's disruption budget." in text
+    refusal = "Cannot evict pod as it would violate the pod's disruption budget."
+    cluster.kubectl_until(refusal, "drain", n1, "--ignore-daemonsets", "--force")
     assert get(cluster, NODES, n1)["spec"]["unschedulable"] is True
     allow(1)
     cluster.loop.call_soon_threadsafe(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import config_map, daemon_set, definition, deployment, node, pod
+from apiserver_samples import config_map, daemon_set, definition, deployment, node, pod
 
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import (
@@ -189,9 +189,7 @@ def test_services_get_addresses_of_their_own_and_keep_them(server: ApiServer) ->
     second = server.create(SERVICES, service("b", type="LoadBalancer"), "default")
     assert first["spec"]["clusterIP"] != second["spec"]["clusterIP"]
     assert 30_000 <= second["spec"]["ports"][0]["nodePort"] <= 32_767
-    replaced = server.update(
-        SERVICES, service("a") | {"metadata": {"name": "a", "namespace": "default"}}
-    )
+    replaced = server.update(SERVICES, service("a") | {"metadata": {"name": "a", "namespace": "default"}})
     assert replaced["spec"]["clusterIP"] == first["spec"]["clusterIP"]
     with pytest.raises(ApiError, match="provided IP is already allocated"):
         server.create(SERVICES, service("c", clusterIP=first["spec"]["clusterIP"]), "default")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from samples import daemon_set, definition, node
+from apiserver_samples import daemon_set, definition, node
 
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import CUSTOM_RESOURCE_DEFINITIONS, DAEMON_SETS, NODES, Resource
@@ -21,7 +21,9 @@ B = {"name": "b", "image": "b:1"}
 
 
 def containers(patch: list[Any], **more: Any) -> list[Object]:
-    result = strategic_merge_patch({"spec": {"containers": [A, B]}}, {"spec": {"containers": patch, **more}}, POD)
+    result = strategic_merge_patch(
+        {"spec": {"containers": [A, B]}}, {"spec": {"containers": patch, **more}}, POD
+    )
     return list(result["spec"]["containers"])
 
 
@@ -124,9 +126,7 @@ def test_a_json_patch_appends_to_a_term_and_tests_what_it_relies_on(server: ApiS
         ("strategic", {"spec": {"$patch": "burn"}}, 400),
     ],
 )
-def test_a_patch_that_makes_no_sense_is_refused(
-    server: ApiServer, kind: Any, patch: Any, code: int
-) -> None:
+def test_a_patch_that_makes_no_sense_is_refused(server: ApiServer, kind: Any, patch: Any, code: int) -> None:
     server.create(DAEMON_SETS, daemon_set(), "default")
     with pytest.raises(ApiError) as refused:
         server.patch(DAEMON_SETS, "agent", patch, "default", kind=kind)

@@ -64,7 +64,10 @@ def test_an_absent_selector_matches_nothing_and_an_empty_one_everything() -> Non
 
 
 def test_a_selector_object_can_be_written_as_text() -> None:
-    expressions = [{"key": "a", "operator": "In", "values": ["y", "x"]}, {"key": "b", "operator": "DoesNotExist"}]
+    expressions = [
+        {"key": "a", "operator": "In", "values": ["y", "x"]},
+        {"key": "b", "operator": "DoesNotExist"},
+    ]
     selector = {"matchLabels": {"app": "web"}, "matchExpressions": expressions}
     assert format_label_selector(selector) == "app=web,a in (x,y),!b"
     parsed = parse_label_selector(format_label_selector(selector))

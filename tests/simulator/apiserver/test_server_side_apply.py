@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from samples import daemon_set, deployment, template
+from apiserver_samples import daemon_set, deployment, template
 
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import DAEMON_SETS, DEPLOYMENTS
@@ -58,7 +58,10 @@ def test_two_managers_with_different_wishes_conflict_until_one_is_forced(server:
         apply(server, deployment(replicas=5), "admin")
     error = refused.value
     assert error.is_conflict
-    assert error.message == 'Apply failed with 1 conflict: conflict with "operator" using apps/v1: .spec.replicas'
+    assert (
+        error.message
+        == 'Apply failed with 1 conflict: conflict with "operator" using apps/v1: .spec.replicas'
+    )
     assert error.details["causes"] == [
         {
             "reason": "FieldManagerConflict",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from samples import budget, daemon_set, definition, deployment, node, pod, template
+from apiserver_samples import budget, daemon_set, definition, deployment, node, pod, template
 
 from pytest_cnimigrate.model.objects import Object, copy
 from pytest_cnimigrate.model.resources import (
@@ -155,7 +155,7 @@ def test_a_typing_error_in_a_manifest_is_an_error_when_strict_and_dropped_otherw
     server: ApiServer,
 ) -> None:
     obj = deployment(replica=3)
-    with pytest.raises(ApiError, match='strict decoding error: unknown field "spec.replica"') as error:
+    with pytest.raises(ApiError, match=r'strict decoding error: unknown field "spec\.replica"') as error:
         server.create(DEPLOYMENTS, obj, "default", options=STRICT)
     assert error.value.code == 400
     warn = WriteOptions(field_validation="Warn", warnings=[])
@@ -185,7 +185,11 @@ def test_custom_resources_are_held_against_their_schema(server: ApiServer) -> No
         obj = {"metadata": {"name": "p"}, "spec": spec}
         return server.create(pools, obj, "default", options=WriteOptions(field_validation="Ignore"))
 
-    for spec, field in (({"mode": "flat"}, "spec.mode"), ({}, "spec.mode"), ({"mode": "eni", "limit": "x"}, "spec.limit")):
+    for spec, field in (
+        ({"mode": "flat"}, "spec.mode"),
+        ({}, "spec.mode"),
+        ({"mode": "eni", "limit": "x"}, "spec.limit"),
+    ):
         with pytest.raises(ApiError) as error:
             create(**spec)
         assert [cause["field"] for cause in error.value.details["causes"]] == [field]

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
-from samples import config_map, pod
+from apiserver_samples import config_map, pod
 
 from pytest_cnimigrate.model.resources import CONFIG_MAPS, PODS
 from pytest_cnimigrate.simulator.apiserver.binding import bind
@@ -47,8 +47,6 @@ def api(server: ApiServer) -> LocalApi:
     return LocalApi(server)
 
 
-
-
 async def test_a_watch_hears_what_comes_after_its_list_in_order(api: LocalApi) -> None:
     await api.create(CONFIG_MAPS, config_map("before"), "default")
     _, version = await api.list(CONFIG_MAPS)
@@ -86,9 +84,7 @@ async def test_an_object_that_starts_or_ceases_to_match_comes_and_goes(api: Loca
 
 async def test_a_kubelet_hears_of_the_pods_of_its_node_only(server: ApiServer, api: LocalApi) -> None:
     watches = {
-        name: Recorder(
-            api.watch(PODS, resource_version="0", field_selector=f"spec.nodeName={name}")
-        )
+        name: Recorder(api.watch(PODS, resource_version="0", field_selector=f"spec.nodeName={name}"))
         for name in ("n1", "n2")
     }
     for name in ("a", "b"):

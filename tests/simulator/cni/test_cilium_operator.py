@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from node_rig import TAINT, Rig, deployment, node_condition, rig
+
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import (
     CILIUM_NODES,
@@ -11,7 +13,6 @@ from pytest_cnimigrate.model.resources import (
     NODES,
     PODS,
 )
-from tests.simulator.rig import TAINT, Rig, deployment, node_condition, rig
 
 
 def tainted(cluster: Rig, name: str) -> bool:

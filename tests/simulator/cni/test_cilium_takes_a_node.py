@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 
+from node_rig import TAINT, Rig, node_condition, rig
+from recorded_shapes import recording, shape
+
 from pytest_cnimigrate.model.objects import Object, labels_of
 from pytest_cnimigrate.model.resources import (
     CILIUM_ENDPOINTS,
@@ -17,8 +20,6 @@ from pytest_cnimigrate.model.resources import (
     PODS,
 )
 from pytest_cnimigrate.simulator.cni.cilium_pool import AddressPool
-from tests.simulator.rig import TAINT, Rig, node_condition, rig
-from tests.simulator.shapes import recording, shape
 
 
 def tainted(node: Object | None) -> list[Object]:

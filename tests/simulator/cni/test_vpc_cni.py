@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from node_rig import Rig, node_condition, rig
+
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import DAEMON_SETS, NODES, PODS
-from tests.simulator.rig import Rig, node_condition, rig
 
 
 def interfaces(cluster: Rig, index: int = 0) -> list[Object]:

@@ -284,4 +284,3 @@ def bare_pod(name: str, *, labels: dict[str, str] | None = None, **spec: Any) ->
 
 def node_of(pod: Object) -> str:
     return pod["spec"].get("nodeName", "")
-

@@ -111,7 +111,9 @@ async def test_right_after_a_template_change_the_number_of_updated_pods_is_absen
     await cluster.create(DAEMON_SETS, workload(DAEMON_SETS, "agent"))
     await cluster.until(lambda: settled_on(cluster, 3), "three agents")
     cluster.kubelet.stop_delay = 0.1
-    await cluster.patch(DAEMON_SETS, "agent", {"spec": {"template": template("agent", image="example/app:2")}})
+    await cluster.patch(
+        DAEMON_SETS, "agent", {"spec": {"template": template("agent", image="example/app:2")}}
+    )
     await cluster.until(lambda: status(cluster)["observedGeneration"] == 2, "the change observed")
     # As recorded on a real cluster: generation observed, everything ready, and nothing updated yet.
     assert status(cluster) == {
@@ -140,8 +142,12 @@ async def test_a_rolling_update_never_takes_more_pods_away_than_allowed(
 
     cluster.pods.add_handler(count)
     cluster.kubelet.start_delay = 0.01
-    await cluster.patch(DAEMON_SETS, "agent", {"spec": {"template": template("agent", image="example/app:2")}})
-    await cluster.until(lambda: settled_on(cluster, 5) and status(cluster)["observedGeneration"] == 2, "rollout")
+    await cluster.patch(
+        DAEMON_SETS, "agent", {"spec": {"template": template("agent", image="example/app:2")}}
+    )
+    await cluster.until(
+        lambda: settled_on(cluster, 5) and status(cluster)["observedGeneration"] == 2, "rollout"
+    )
     assert lowest[0] == 5 - most
 
 
@@ -157,8 +163,12 @@ async def test_a_surging_update_keeps_every_node_served(cluster: Cluster) -> Non
         most[0] = max(most[0], len(cluster.running("agent")))
 
     cluster.pods.add_handler(count)
-    await cluster.patch(DAEMON_SETS, "agent", {"spec": {"template": template("agent", image="example/app:2")}})
-    await cluster.until(lambda: settled_on(cluster, 3) and status(cluster)["observedGeneration"] == 2, "rollout")
+    await cluster.patch(
+        DAEMON_SETS, "agent", {"spec": {"template": template("agent", image="example/app:2")}}
+    )
+    await cluster.until(
+        lambda: settled_on(cluster, 3) and status(cluster)["observedGeneration"] == 2, "rollout"
+    )
     await cluster.until(lambda: len(cluster.all(PODS)) == 3, "old pods gone")
     assert served[0] == 3
     assert most[0] == 4
@@ -170,7 +180,9 @@ async def test_on_delete_waits_for_a_hand_to_delete_pods(cluster: Cluster) -> No
     await cluster.create(DAEMON_SETS, body)
     await cluster.until(lambda: settled_on(cluster, 2), "two agents")
     before = {node_of(pod): name_of(pod) for pod in cluster.running("agent")}
-    await cluster.patch(DAEMON_SETS, "agent", {"spec": {"template": template("agent", image="example/app:2")}})
+    await cluster.patch(
+        DAEMON_SETS, "agent", {"spec": {"template": template("agent", image="example/app:2")}}
+    )
     await cluster.until(lambda: status(cluster)["observedGeneration"] == 2, "the change observed")
     await cluster.settled()
     assert {node_of(pod): name_of(pod) for pod in cluster.running("agent")} == before
@@ -230,7 +242,9 @@ async def test_a_deleted_or_failed_daemon_pod_is_replaced(cluster: Cluster) -> N
     await cluster.until(lambda: settled_on(cluster, 1), "the agent")
     (first,) = cluster.running("agent")
     await cluster.api.delete(PODS, name_of(first), "default")
-    await cluster.until(lambda: [p for p in cluster.ready("agent") if name_of(p) != name_of(first)], "another")
+    await cluster.until(
+        lambda: [p for p in cluster.ready("agent") if name_of(p) != name_of(first)], "another"
+    )
     (second,) = cluster.running("agent")
     failed = {"status": {"phase": "Failed"}}
     await cluster.api.patch(PODS, name_of(second), failed, "default", kind="strategic", subresource="status")
@@ -248,8 +262,10 @@ async def test_a_template_that_comes_back_gets_its_old_revision_back(cluster: Cl
     for image in ("example/app:2", "example/app:1"):
         await cluster.patch(DAEMON_SETS, "agent", {"spec": {"template": template("agent", image=image)}})
         await cluster.until(
-            lambda image=image: settled_on(cluster, 1)
-            and [p["spec"]["containers"][0]["image"] for p in cluster.running("agent")] == [image],
+            lambda image=image: (
+                settled_on(cluster, 1)
+                and [p["spec"]["containers"][0]["image"] for p in cluster.running("agent")] == [image]
+            ),
             f"rolled out {image}",
         )
     revisions = sorted(cluster.all(CONTROLLER_REVISIONS), key=lambda r: r["revision"])

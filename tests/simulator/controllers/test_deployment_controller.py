@@ -27,7 +27,9 @@ async def deploy(cluster: Cluster, replicas: int = 4, **spec: object) -> None:
 
 
 async def change_image(cluster: Cluster, tag: str) -> None:
-    await cluster.patch(DEPLOYMENTS, "web", {"spec": {"template": template("web", image=f"example/app:{tag}")}})
+    await cluster.patch(
+        DEPLOYMENTS, "web", {"spec": {"template": template("web", image=f"example/app:{tag}")}}
+    )
 
 
 def images(cluster: Cluster) -> list[str]:
@@ -94,8 +96,10 @@ async def test_a_rollout_that_cannot_become_ready_stops_and_exceeds_its_deadline
     cluster.kubelet.broken = lambda pod: pod["spec"]["containers"][0]["image"].endswith(":bad")
     await change_image(cluster, "bad")
     await cluster.until(
-        lambda: (condition(cluster.get(DEPLOYMENTS, "web"), "Progressing") or {})["reason"]
-        == "ProgressDeadlineExceeded",
+        lambda: (
+            (condition(cluster.get(DEPLOYMENTS, "web"), "Progressing") or {})["reason"]
+            == "ProgressDeadlineExceeded"
+        ),
         "the deadline",
     )
     progressing = condition(cluster.get(DEPLOYMENTS, "web"), "Progressing") or {}

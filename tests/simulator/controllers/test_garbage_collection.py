@@ -100,7 +100,12 @@ async def test_custom_objects_are_collected_with_their_pods(cluster: Cluster) ->
             "scope": "Namespaced",
             "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
             "versions": [
-                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }
             ],
         },
     }
@@ -135,9 +140,7 @@ async def test_deleting_a_namespace_empties_it_first(cluster: Cluster) -> None:
         return condition(cluster.get(NAMESPACES, "shop"), "NamespaceContentRemaining") or {}
 
     await cluster.until(remaining, "what keeps it")
-    assert remaining()["message"] == (
-        "Some resources are remaining: configmaps has 1 resource instances"
-    )
+    assert remaining()["message"] == ("Some resources are remaining: configmaps has 1 resource instances")
     assert [name_of(each) for each in cluster.all(CONFIG_MAPS, "shop")] == ["held"]
     await cluster.api.patch(CONFIG_MAPS, "held", {"metadata": {"finalizers": None}}, "shop")
     await cluster.until(lambda: not cluster.exists(NAMESPACES, "shop"), "the namespace gone")

@@ -35,7 +35,8 @@ async def test_a_node_without_a_cni_is_tainted_and_freed_in_the_recorded_order(c
 
     def look(old: Object | None, new: Object | None) -> None:
         if new is not None and name_of(new) == "new":
-            seen.append(cluster.taint_keys("new", own=True))
+            taints = new["spec"].get("taints") or []
+            seen.append([f"{t['key']}:{t['effect']}" for t in taints if t["key"] == NOT_READY])
 
     cluster.informers.of(NODES).add_handler(look)
     await cluster.set_node_ready("new", True)
@@ -118,7 +119,8 @@ async def test_no_execute_evicts_at_once_what_does_not_tolerate_it(cluster: Clus
     target = next(each for each in targets if each is not None)
     assert target["reason"] == "DeletionByTaintManager"
     await cluster.until(
-        lambda: cluster.events("TaintManagerEviction") == ["Marking for deletion Pod default/goes"], "the event"
+        lambda: cluster.events("TaintManagerEviction") == ["Marking for deletion Pod default/goes"],
+        "the event",
     )
     assert cluster.exists(PODS, "stays")
 
@@ -158,8 +160,7 @@ async def test_pods_of_a_deleted_node_are_failed_and_removed_and_their_replicas_
     cluster.kubelet.silent.add("node-1")
     await cluster.api.delete(NODES, "node-1")
     await cluster.until(
-        lambda: len(cluster.ready("web")) == 4
-        and {node_of(pod) for pod in cluster.all(PODS)} == {"node-0"},
+        lambda: len(cluster.ready("web")) == 4 and {node_of(pod) for pod in cluster.all(PODS)} == {"node-0"},
         "all on the node that is left",
     )
     assert set(ended) == {("Failed", "DeletionByPodGC")}
@@ -186,7 +187,10 @@ def test_a_zone_is_judged_by_how_many_nodes_are_ill(states: list[str], expected:
 
 foreign = st.lists(
     st.fixed_dictionaries(
-        {"key": st.sampled_from(["a", "b", "node.cilium.io/agent-not-ready"]), "effect": st.just("NoSchedule")}
+        {
+            "key": st.sampled_from(["a", "b", "node.cilium.io/agent-not-ready"]),
+            "effect": st.just("NoSchedule"),
+        }
     ),
     max_size=3,
 )

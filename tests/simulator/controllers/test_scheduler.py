@@ -124,7 +124,9 @@ async def test_affinity_follows_the_company_it_seeks(cluster: Cluster) -> None:
 
 async def test_the_first_pod_of_a_group_that_wants_to_be_together_finds_a_place(cluster: Cluster) -> None:
     await cluster.add_nodes(2)
-    body = workload(DEPLOYMENTS, "web", replicas=3, pod=template("web", affinity=affinity("podAffinity", "web")))
+    body = workload(
+        DEPLOYMENTS, "web", replicas=3, pod=template("web", affinity=affinity("podAffinity", "web"))
+    )
     await cluster.create(DEPLOYMENTS, body)
     await cluster.until(lambda: len(cluster.ready("web")) == 3, "all three")
     assert len({node_of(pod) for pod in cluster.running("web")}) == 1

@@ -95,7 +95,9 @@ async def test_unready_pods_are_listed_apart(cluster: Cluster) -> None:
     await serve(cluster)
     sick = cluster.running("web")[0]
     await cluster.kubelet.set_ready(sick, False)
-    await cluster.until(lambda: addresses(cluster, "notReadyAddresses") == [sick["status"]["podIP"]], "not ready")
+    await cluster.until(
+        lambda: addresses(cluster, "notReadyAddresses") == [sick["status"]["podIP"]], "not ready"
+    )
     assert len(addresses(cluster)) == 1
 
 
@@ -104,8 +106,10 @@ async def test_headless_services_that_publish_unready_addresses_do(cluster: Clus
     await serve(cluster, clusterIP="None", publishNotReadyAddresses=True)
     await cluster.kubelet.set_ready(cluster.running("web")[0], False)
     await cluster.until(
-        lambda: sorted((e["conditions"]["ready"], e["conditions"]["serving"]) for e in endpoints(cluster))
-        == [(True, False), (True, True)],
+        lambda: (
+            sorted((e["conditions"]["ready"], e["conditions"]["serving"]) for e in endpoints(cluster))
+            == [(True, False), (True, True)]
+        ),
         "both published",
     )
     assert "service.kubernetes.io/headless" in labels_of(slices(cluster)[0])
@@ -118,8 +122,9 @@ async def test_pods_that_differ_in_a_named_port_get_slices_of_their_own(cluster:
         ports = [{"name": "http", "containerPort": number}]
         await cluster.create(PODS, bare_pod(name, labels={"app": "web"}, ports=ports))
     await cluster.until(
-        lambda: sorted(each["ports"][0]["port"] for each in slices(cluster) if each["endpoints"])
-        == [8080, 9090],
+        lambda: (
+            sorted(each["ports"][0]["port"] for each in slices(cluster) if each["endpoints"]) == [8080, 9090]
+        ),
         "two slices",
     )
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from straw_cluster import Cluster, bare_pod, node_of, template, workload
 
-from pytest_cnimigrate.model.objects import Object, annotations_of, condition, controller_of, labels_of, name_of
+from pytest_cnimigrate.model.objects import (
+    Object,
+    annotations_of,
+    condition,
+    controller_of,
+    labels_of,
+    name_of,
+)
 from pytest_cnimigrate.model.resources import (
     CRON_JOBS,
     JOBS,
@@ -124,8 +131,10 @@ async def test_a_stateful_set_rolls_from_the_highest_ordinal_down_to_the_partiti
     cluster.pods.add_handler(lambda old, new: gone.append(name_of(old)) if new is None and old else None)
     await cluster.patch(STATEFUL_SETS, "db", {"spec": {"template": template("db", image="example/app:2")}})
     await cluster.until(
-        lambda: cluster.get(STATEFUL_SETS, "db")["status"].get("updatedReplicas") == 2
-        and len(cluster.ready("db")) == 3,
+        lambda: (
+            cluster.get(STATEFUL_SETS, "db")["status"].get("updatedReplicas") == 2
+            and len(cluster.ready("db")) == 3
+        ),
         "two members updated",
     )
     assert gone == ["db-2", "db-1"]
@@ -180,7 +189,8 @@ async def test_a_job_gives_up_at_its_backoff_limit(cluster: Cluster) -> None:
     assert (condition(cluster.get(JOBS, "once"), "Failed") or {})["reason"] == "BackoffLimitExceeded"
     assert cluster.get(JOBS, "once")["status"]["failed"] == 2
     await cluster.until(
-        lambda: cluster.events("BackoffLimitExceeded") == ["Job has reached the specified backoff limit"], "event"
+        lambda: cluster.events("BackoffLimitExceeded") == ["Job has reached the specified backoff limit"],
+        "event",
     )
 
 
@@ -189,7 +199,9 @@ async def test_a_finished_job_goes_when_its_time_is_up(cluster: Cluster) -> None
     cluster.kubelet.ends = lambda pod: "Succeeded"
     await cluster.create(JOBS, job(ttlSecondsAfterFinished=5))
     await cluster.until(lambda: cluster.exists(JOBS, "once"), "made")
-    await cluster.until(lambda: not cluster.exists(JOBS, "once") and not cluster.all(PODS), "gone with its pod")
+    await cluster.until(
+        lambda: not cluster.exists(JOBS, "once") and not cluster.all(PODS), "gone with its pod"
+    )
 
 
 async def test_what_is_not_simulated_says_so(cluster: Cluster) -> None:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from node_rig import Rig, deployment, rig
 
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import (
@@ -19,7 +20,6 @@ from pytest_cnimigrate.model.resources import (
 from pytest_cnimigrate.simulator.aws.security_groups import Rule
 from pytest_cnimigrate.simulator.network.dataplane import CONTROL_PLANE
 from pytest_cnimigrate.simulator.network.verdict import Verdict
-from tests.simulator.rig import Rig, deployment, rig
 
 OUTSIDE = "203.0.113.7"
 

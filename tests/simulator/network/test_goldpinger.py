@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from node_rig import NEW, Rig, rig
+from recorded_shapes import recording, shape
 
 from pytest_cnimigrate.model.objects import Object, name_of
 from pytest_cnimigrate.model.resources import DAEMON_SETS, PODS, ROLE_BINDINGS, SERVICES
 from pytest_cnimigrate.simulator.gateway import GatewayError, HttpRequest
 from pytest_cnimigrate.simulator.network.goldpinger import SLOTS, Goldpinger
 from pytest_cnimigrate.simulator.network.goldpinger_settings import is_legacy, read_settings
-from tests.simulator.rig import NEW, Rig, rig
-from tests.simulator.shapes import recording, shape
 
 LEGACY_IMAGE = "mauilion/goldpinger:v3.5.1"
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from node_rig import Rig, rig
 
 from pytest_cnimigrate.model.resources import NODES
 from pytest_cnimigrate.simulator.gateway import GatewayError, HttpRequest
-from tests.simulator.rig import Rig, rig
 
 CNI_MOUNT = {
     "volumes": [{"name": "cni", "hostPath": {"path": "/etc/cni"}}],

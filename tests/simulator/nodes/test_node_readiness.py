@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from node_rig import NEW, TAINT, node_condition, rig
+from recorded_shapes import recording, shape
+
 from pytest_cnimigrate.model.objects import parse_timestamp
 from pytest_cnimigrate.model.resources import CSI_NODES, LEASES, NODES
-from tests.simulator.rig import NEW, TAINT, node_condition, rig
-from tests.simulator.shapes import recording, shape
 
 NOT_READY = (
     "container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady "

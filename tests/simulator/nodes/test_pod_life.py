@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from node_rig import Rig, rig
+from recorded_shapes import recording, shape
+
 from pytest_cnimigrate.model.objects import Object, condition, is_pod_ready, parse_timestamp
-from pytest_cnimigrate.model.resources import CONFIG_MAPS, NODES, PODS
-from tests.simulator.rig import Rig, rig
-from tests.simulator.shapes import recording, shape
+from pytest_cnimigrate.model.resources import CONFIG_MAPS, JOBS, NODES, PODS
 
 
 async def old_cluster(cluster: Rig) -> str:
@@ -189,6 +190,23 @@ async def test_a_pod_that_is_not_restarted_completes() -> None:
         assert ready is not None
         assert (ready["status"], ready["reason"]) == ("False", "PodCompleted")
         assert status_of(cluster, "bad")["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
+
+
+async def test_a_job_completes() -> None:
+    async with rig() as cluster:
+        await old_cluster(cluster)
+        template = {"spec": {"restartPolicy": "Never", "containers": container()}}
+        job = {
+            "apiVersion": JOBS.api_version,
+            "kind": "Job",
+            "metadata": {"name": "once"},
+            "spec": {"template": template},
+        }
+        await cluster.api.create(JOBS, job, "default")
+        jobs = cluster.informers.of(JOBS)
+        await cluster.until(
+            lambda: condition(jobs.get("once", "default") or {}, "Complete") is not None, JOBS
+        )
 
 
 async def test_a_full_node_rejects_pods_that_were_bound_to_it() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 
+from node_rig import Rig, rig
+from recorded_shapes import recording, shape
+
 from pytest_cnimigrate.model.resources import NODES, PODS
 from pytest_cnimigrate.simulator.cni.cilium_cni_file import FILE as CILIUM_FILE
-from tests.simulator.rig import Rig, rig
-from tests.simulator.shapes import recording, shape
 
 
 def waiting_reason(cluster: Rig, name: str) -> str:
