@@ -164,7 +164,8 @@ def validate(document: Document, model: type[Model]) -> Model:
         return model.model_validate(document.value)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
-    first = problems[0]
+    # A key that is misspelt is missing too; the line where it stands tells more.
+    first = min(problems, key=lambda problem: problem["type"] != "extra_forbidden")
     if first["type"] == "extra_forbidden":
         text = "is not a key that is known here"
     elif first["type"] == "missing":

@@ -50,7 +50,7 @@ def activate(config: pytest.Config, files: tuple[Path, ...]) -> None:
         # pytest's default imports modules by their names alone, and phases have the same ones everywhere.
         config.option.importmode = "importlib"
     shared = State()
-    _register(config, Collection(catalog, shared))
+    _register(config, Collection(catalog, shared, config.invocation_params.dir))
     _register(config, scenario_fixture)
     _register(config, _fixtures())
     if config.getoption("collectonly"):

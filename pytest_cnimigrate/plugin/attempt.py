@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 
@@ -12,6 +13,9 @@ from pytest_cnimigrate.plugin.gate import Stop
 
 NOT_RUN_AFTER = "not_run_after"
 """The JUnit property of a test that was not run: the node id of the step that the scenario stopped in."""
+
+# Names that tell nothing which the message does not: the plainest ones, and this package's own.
+_PLAIN_EXCEPTIONS = re.compile(r"^(?:AssertionError|Failed|Exception|pytest_cnimigrate\.[\w.]+): ")
 
 _MESSAGE_LENGTH = 500
 _DETAILS_LENGTH = 100_000
@@ -27,6 +31,8 @@ class Attempt:
     """Why it is not run, or None if it is."""
     begun: float = field(default_factory=time.monotonic)
     setups: int = 0
+    without_base: bool = False
+    """Whether a session fixture could not be set up."""
     outcome: str = ""
     when: str = ""
     message: str = ""
@@ -73,6 +79,5 @@ def first_paragraph(text: str) -> str:
             break
         lines.append(line.strip())
     paragraph = " ".join(lines)
-    for prefix in ("AssertionError: ", "Failed: ", "Exception: "):
-        paragraph = paragraph.removeprefix(prefix)
+    paragraph = _PLAIN_EXCEPTIONS.sub("", paragraph)
     return paragraph if len(paragraph) <= _MESSAGE_LENGTH else f"{paragraph[: _MESSAGE_LENGTH - 1]}…"

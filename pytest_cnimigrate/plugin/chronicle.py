@@ -83,11 +83,11 @@ class Chronicle:
             self.run.journal.append("phase-started", phase=step.phase, title=title, text=text)
         self.run.journal.append("test-started", **who(step))
 
-    def fail(self, step: Step, message: str) -> None:
+    def fail(self, attempt: Attempt) -> None:
         """A step failed: close the gate."""
-        stop = self.gate.failed(step)
+        stop = self.gate.failed(attempt.step, at_once=attempt.without_base)
         if stop is not None:
-            reason = f"{stop.reason}: {message}" if message else stop.reason
+            reason = f"{stop.reason}: {attempt.message}" if attempt.message else stop.reason
             self.run.journal.append("gate-closed", phase=stop.phase, nodeid=stop.nodeid, reason=reason)
 
     def finish(self, attempt: Attempt) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 
@@ -18,10 +19,10 @@ MUTATING_FIXTURE = "migrate"
 class Collection:
     """Hooks that turn the tests of phase modules into steps and put them in order."""
 
-    def __init__(self, catalog: Catalog, state: State) -> None:
+    def __init__(self, catalog: Catalog, state: State, here: Path) -> None:
         self._catalog = catalog
         self._state = state
-        self._selection = Selection(catalog)
+        self._selection = Selection(catalog, here)
         self._chosen = False
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -87,14 +87,23 @@ class Execution:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_fixture_setup(self, fixturedef: pytest.FixtureDef[object]) -> Generator[None, object, object]:
-        """Refuse to make `migrate` for a check that asks for it by `request.getfixturevalue`."""
+        """Refuse to make `migrate` for a check that asks for it by `request.getfixturevalue`.
+
+        And note if what the whole scenario stands on cannot be had, such as the cluster: then every other
+        check of the phase would only fail in the same way.
+        """
         attempt = self._attempt
         if fixturedef.argname == MUTATING_FIXTURE and attempt is not None and not attempt.step.is_action:
             pytest.fail(
                 f"{attempt.step.nodeid} is a check and asked for `{MUTATING_FIXTURE}`: a check never mutates",
                 pytrace=False,
             )
-        return (yield)
+        try:
+            return (yield)
+        except (Exception, pytest.fail.Exception):
+            if attempt is not None and fixturedef.scope == "session":
+                attempt.without_base = True
+            raise
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_makereport(
@@ -122,7 +131,7 @@ class Execution:
         chronicle = self._chronicles[attempt.step.scenario]
         try:
             if report.failed:
-                chronicle.fail(attempt.step, attempt.message)
+                chronicle.fail(attempt)
             if call.when == "teardown":
                 chronicle.finish(attempt)
                 chronicle.finish_phase(attempt.step, item.config)

@@ -33,13 +33,16 @@ class Gate:
     def __init__(self) -> None:
         self.stop: Stop | None = None
 
-    def failed(self, step: Step) -> Stop | None:
-        """A step failed. Returns the stop if this closes the gate, None if it was closed already."""
+    def failed(self, step: Step, *, at_once: bool = False) -> Stop | None:
+        """A step failed. Returns the stop if this closes the gate, None if it was closed already.
+
+        `at_once` stops the other checks of the phase, too, as after an action.
+        """
         stop = Stop(
             phase=step.phase,
             nodeid=step.nodeid,
             reason=f'the {step.kind} "{step.title}" failed in phase {step.phase}',
-            at_once=step.is_action,
+            at_once=step.is_action or at_once,
         )
         return self.close(stop)
 

@@ -103,7 +103,7 @@ class Narrator:
         elif event == "change-held":
             yield _line("kept", record, f"{description} (already so)")
         elif event == "change-undone":
-            yield _line("undone", record, description, "warn")
+            yield _line("undone", record, description.removeprefix("undo: "), "warn")
         elif event == "change-failed":
             yield _line("FAILED", record, description, "bad")
 

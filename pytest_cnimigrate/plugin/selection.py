@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from pytest_cnimigrate.plugin.catalog import STEP, ActiveScenario, Catalog, Step
 class Selection:
     """Everything that the modules of a scenario hold, to compare with what was picked from it."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, here: Path) -> None:
         self._catalog = catalog
+        self._here = here
         self._items: dict[str, pytest.Item] = {}
         self._positions: dict[str, int] = {}
         self._skipped: set[str] = set()
@@ -69,8 +72,7 @@ class Selection:
     def _has_skipped(self, module: Path) -> bool:
         return any(str(module).endswith(f"/{nodeid}") for nodeid in self._skipped)
 
-    @staticmethod
-    def _command(active: ActiveScenario, last: int) -> str:
-        if last + 1 == len(active.modules):
-            return str(active.scenario.folder)
-        return " ".join(str(module) for module in list(active.modules.values())[: last + 1])
+    def _command(self, active: ActiveScenario, last: int) -> str:
+        modules = list(active.modules.values())[: last + 1]
+        paths = [active.scenario.folder] if len(modules) == len(active.modules) else modules
+        return shlex.join(os.path.relpath(path, self._here) for path in paths)

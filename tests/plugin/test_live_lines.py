@@ -127,7 +127,7 @@ def test_what_becomes_of_a_change_is_told() -> None:
         {"event": "change-held", **CHANGE},
         {"event": "change-started", **CHANGE},
         {"event": "change-failed", **CHANGE, "error": "no"},
-        {"event": "change-undone", **CHANGE},
+        {"event": "change-undone", **CHANGE, "description": "undo: create node group ng-cilium"},
     )
     assert lines == [
         "  kept     create node group ng-cilium (already so)",

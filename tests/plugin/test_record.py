@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from scenario_project import THREE_PHASES, Project
 
+from pytest_cnimigrate.plugin.attempt import first_paragraph
+
 
 def test_the_journal_tells_the_run_from_start_to_end(project: Project) -> None:
     project.scenario(THREE_PHASES)
@@ -82,6 +84,24 @@ def test_a_failure_is_on_record_with_its_reason_and_details(project: Project) ->
     closed = next(r for r in project.journal() if r["event"] == "gate-closed")
     assert closed["phase"] == "look"
     assert closed["reason"].endswith("node ip-10-0-1-12 is not ready")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("AssertionError: two nodes are missing\nassert 1 == 3", "two nodes are missing"),
+        ("assert 1 == 3", "assert 1 == 3"),
+        (
+            "pytest_cnimigrate.run.change.ChangeError: could not label node a: gone",
+            "could not label node a: gone",
+        ),
+        ("KeyError: 'nodes'", "KeyError: 'nodes'"),
+        ("Failed: first line\nsecond line\n\nanother paragraph", "first line second line"),
+        ("x" * 600, "x" * 499 + "…"),
+    ],
+)
+def test_a_reason_is_one_short_paragraph(text: str, message: str) -> None:
+    assert first_paragraph(text) == message
 
 
 def test_the_junit_file_says_what_was_run_where_with_and_without_workers(project: Project) -> None:

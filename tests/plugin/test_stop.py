@@ -199,6 +199,24 @@ def test_no_fixture_is_set_up_for_what_is_not_run(project: Project) -> None:
     assert project.changes() == ["first"]
 
 
+@pytest.mark.parametrize("how", ["raise RuntimeError('no cluster')", "pytest.fail('no cluster')"])
+def test_without_a_cluster_the_scenario_stops_at_once_and_says_so_once(project: Project, how: str) -> None:
+    project.scenario(
+        with_fault("check", "pass"),
+        conftest=f"""
+        @pytest.fixture(scope="session")
+        def cluster(scenario_run):
+            {how}
+        """,
+    )
+    result = project.run_inline()
+    assert result.ret == 1
+    outcomes = project.outcomes()
+    assert outcomes.pop("test_before") == "failed"
+    assert outcomes.pop("test_evidence") == "failed"  # It is always run, and has no cluster either.
+    assert set(outcomes.values()) == {"not-run"}
+
+
 def test_a_failed_subtest_stops_the_scenario(project: Project) -> None:
     modules = with_fault("check", "pass")
     modules["middle"] = modules["middle"].replace("def test_check(site):", "def test_check(site, subtests):")

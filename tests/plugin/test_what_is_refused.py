@@ -187,6 +187,7 @@ def test_a_part_of_a_scenario_is_picked_without_a_gap_or_not_at_all(project: Pro
     line = refusal(project.run_inline(*arguments))
     assert f"was picked without {missing}" in line.replace("scenarios/move/", "")
     assert "phases build on one another" in line
+    assert "e.g. pytest scenarios/move" in line
     assert project.changes() == []
 
 

@@ -130,8 +130,8 @@ def as_json(line: Line, *, stored: bool = True) -> Object:
     body |= {"key": line.key, "found_by": line.found_by}
     if line.operation == "added" or (not stored and line.new is not None):
         return body | {"object": line.new}
-    if line.new is not None:
-        body["version"] = line.new["metadata"].get("resourceVersion", "")
+    if line.new is not None and "resourceVersion" in line.new["metadata"]:
+        body["version"] = line.new["metadata"]["resourceVersion"]
     if line.changes:
         body["changes"] = [change.as_json() for change in line.changes]
     return body

@@ -109,7 +109,8 @@ def _line(raw: Object, state: State) -> Line:
             if old is None:
                 raise LookupError(f"{kind} {key} changed without having been there")
             new = patched(old, changes)
-            new["metadata"]["resourceVersion"] = raw["version"]
+            if "version" in raw:
+                new["metadata"]["resourceVersion"] = raw["version"]
         state.put(kind, key, new, whole=kind not in NOT_KEPT)
     return Transition(
         number=number,

@@ -5,7 +5,7 @@ https://kubernetes.io/docs/reference/using-api/server-side-apply/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_cnimigrate.model.objects import Object, timestamp
 from pytest_cnimigrate.simulator.apiserver.errors import bad_request
@@ -19,13 +19,11 @@ from pytest_cnimigrate.simulator.apiserver.field_sets import (
     value_at,
 )
 from pytest_cnimigrate.simulator.apiserver.managed_fields import Manager, managers_of, set_managers
+from pytest_cnimigrate.simulator.apiserver.options import WriteOptions
 from pytest_cnimigrate.simulator.apiserver.resources import ResourceInfo
 from pytest_cnimigrate.simulator.apiserver.schema import Schema
 from pytest_cnimigrate.simulator.apiserver.strategy import normalise
 from pytest_cnimigrate.simulator.client.api import ApiError
-
-if TYPE_CHECKING:
-    from pytest_cnimigrate.simulator.apiserver.verbs import WriteOptions
 
 APPLY = "Apply"
 

@@ -13,9 +13,9 @@ from pytest_cnimigrate.simulator.apiserver.authentication import User
 from pytest_cnimigrate.simulator.apiserver.deletion import DeleteOptions
 from pytest_cnimigrate.simulator.apiserver.errors import bad_request, status_of
 from pytest_cnimigrate.simulator.apiserver.negotiation import JSON, Wanted, accepted, decode
+from pytest_cnimigrate.simulator.apiserver.options import WriteOptions
 from pytest_cnimigrate.simulator.apiserver.requests import RequestInfo, is_true
 from pytest_cnimigrate.simulator.apiserver.resources import ResourceInfo
-from pytest_cnimigrate.simulator.apiserver.verbs import WriteOptions
 from pytest_cnimigrate.simulator.client.api import ApiError
 
 if TYPE_CHECKING:

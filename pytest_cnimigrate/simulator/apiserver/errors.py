@@ -140,6 +140,13 @@ def gone(message: str) -> ApiError:
     return ApiError(410, "Expired", message)
 
 
+def from_the_future(version: int, current: int) -> ApiError:
+    """A version that this server has not given out: its client has seen another server's life."""
+    cause = {"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}
+    text = f"Too large resource version: {version}, current: {current}"
+    return ApiError(504, "Timeout", text, details={"causes": [cause]}, retry_after=1)
+
+
 def status_of(error: ApiError) -> Object:
     """The `metav1.Status` that goes over the wire."""
     status: Object = {

@@ -87,7 +87,9 @@ def _use_budget(server: ApiServer, budget: Object, pod: Object, *, dry_run: bool
         judged = condition(budget, "DisruptionAllowed") or {}
         text = f"The disruption budget {metadata['name']} "
         if judged.get("status") == "False" and judged.get("reason") == "SyncFailed":
-            text += f"does not allow evicting pods currently because it failed sync: {judged.get('message', '')}"
+            text += (
+                f"does not allow evicting pods currently because it failed sync: {judged.get('message', '')}"
+            )
         else:
             desired, healthy = status.get("desiredHealthy", 0), status.get("currentHealthy", 0)
             text += f"needs {desired} healthy pods and has {healthy} currently"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from pytest_cnimigrate.model import resources as known
 from pytest_cnimigrate.model.objects import Object
@@ -32,6 +33,8 @@ class ResourceInfo:
     """The custom resource's OpenAPI schema."""
     printer_columns: tuple[Object, ...] = field(default=(), compare=False)
     scale_paths: Object | None = field(default=None, compare=False)
+    cache: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What others work out from the fields above and do not want to work out again."""
 
     @property
     def has_status(self) -> bool:
@@ -60,7 +63,7 @@ def _info(
 
 
 _ALL = ("all",)
-_POD_SUBRESOURCES = (STATUS, "binding", "eviction", "ephemeralcontainers", "log", "exec", "proxy")
+_POD_SUBRESOURCES = (STATUS, "binding", "eviction", "log", "exec", "proxy")
 
 BUILT_IN: tuple[ResourceInfo, ...] = (
     _info(known.NODES, "no", subresources=(STATUS,)),

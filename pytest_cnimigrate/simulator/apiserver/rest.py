@@ -12,10 +12,11 @@ from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.simulator.apiserver.calls import Call, json_response
 from pytest_cnimigrate.simulator.apiserver.errors import bad_request, gone, method_not_allowed
 from pytest_cnimigrate.simulator.apiserver.negotiation import patch_type
+from pytest_cnimigrate.simulator.apiserver.options import WriteOptions
 from pytest_cnimigrate.simulator.apiserver.resources import STATUS
 from pytest_cnimigrate.simulator.apiserver.store import Entry
 from pytest_cnimigrate.simulator.apiserver.tables import partial, table
-from pytest_cnimigrate.simulator.apiserver.verbs import ApiServer, WriteOptions
+from pytest_cnimigrate.simulator.apiserver.verbs import ApiServer
 from pytest_cnimigrate.simulator.apiserver.watch import Watch
 
 

@@ -158,13 +158,10 @@ def schema_of(info: ResourceInfo) -> Schema:
     return definition(name) if name else UNKNOWN
 
 
-_custom_schemas: dict[int, tuple[ResourceInfo, Schema]] = {}
-
-
 def _custom_schema(info: ResourceInfo) -> Schema:
-    cached = _custom_schemas.get(id(info))
-    if cached is not None and cached[0] is info:
-        return cached[1]
+    cached = info.cache.get("schema")
+    if isinstance(cached, Schema):
+        return cached
     raw: dict[str, Any] = dict(info.schema or {"x-kubernetes-preserve-unknown-fields": True})
     text = {"type": "string"}
     raw["properties"] = dict(raw.get("properties") or {}) | {
@@ -172,6 +169,5 @@ def _custom_schema(info: ResourceInfo) -> Schema:
         "kind": text,
         "metadata": {"$ref": f"#/definitions/{_META}"},
     }
-    schema = Schema(raw)
-    _custom_schemas[id(info)] = (info, schema)
+    schema = info.cache["schema"] = Schema(raw)
     return schema

@@ -6,105 +6,29 @@ accepted as it stands.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Any
 
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.selectors import matches_label_selector
 from pytest_cnimigrate.simulator.apiserver.errors import (
-    FieldError,
     duplicate,
     forbidden_field,
     invalid_value,
     required,
     unsupported_value,
 )
+from pytest_cnimigrate.simulator.apiserver.names import (
+    Errors,
+    validate_dns_label,
+    validate_label_value,
+    validate_labels,
+    validate_metadata,
+    validate_qualified_name,
+)
 
-_DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_NAME_PART = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
-_PATH_SEGMENT = re.compile(r"(?!\.{1,2}$)[^/%]+")
-
-SUBDOMAIN_RULE = (
-    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
-)
-LABEL_RULE = (
-    "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start "
-    "and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is "
-    "'[a-z0-9]([-a-z0-9]*[a-z0-9])?')"
-)
-KEY_RULE = (
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an "
-    "alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
-    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
-)
-VALUE_RULE = (
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must "
-    "start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used "
-    "for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
-)
-NO_MORE_THAN_63 = "must be no more than 63 characters"
 IMMUTABLE = "field is immutable"
 
 TAINT_EFFECTS = ["NoSchedule", "PreferNoSchedule", "NoExecute"]
-_LABEL_NAMED = {"namespaces", "services"}
-_PATH_NAMED = re.compile(r"(cluster)?roles?(bindings)?\.rbac\.authorization\.k8s\.io")
-
-Errors = list[FieldError]
-
-
-def validate_metadata(group_resource: str, metadata: Object) -> Errors:
-    """Name, labels and annotations' keys."""
-    errors: Errors = []
-    name = metadata.get("name") or ""
-    if not name:
-        errors.append(required("metadata.name", "name or generateName is required"))
-    elif group_resource in _LABEL_NAMED:
-        if not _DNS_LABEL.fullmatch(name):
-            errors.append(invalid_value("metadata.name", name, LABEL_RULE))
-        elif len(name) > 63:
-            errors.append(invalid_value("metadata.name", name, NO_MORE_THAN_63))
-    elif _PATH_NAMED.fullmatch(group_resource):
-        if not _PATH_SEGMENT.fullmatch(name):
-            errors.append(
-                invalid_value("metadata.name", name, "may not be '.' or '..' or contain '/' or '%'")
-            )
-    elif not _DNS_SUBDOMAIN.fullmatch(name):
-        errors.append(invalid_value("metadata.name", name, SUBDOMAIN_RULE))
-    elif len(name) > 253:
-        errors.append(invalid_value("metadata.name", name, "must be no more than 253 characters"))
-    errors += validate_labels(metadata.get("labels"), "metadata.labels")
-    for key in metadata.get("annotations") or ():
-        errors += _qualified_name(key.lower(), "metadata.annotations", key)
-    return errors
-
-
-def _qualified_name(name: str, field: str, shown: str | None = None) -> Errors:
-    prefix, _, part = name.rpartition("/")
-    if not _NAME_PART.fullmatch(part):
-        return [invalid_value(field, shown or name, KEY_RULE)]
-    if len(part) > 63:
-        return [invalid_value(field, shown or name, f"name part {NO_MORE_THAN_63}")]
-    if "/" in name and not _DNS_SUBDOMAIN.fullmatch(prefix):
-        return [invalid_value(field, shown or name, f"prefix part {SUBDOMAIN_RULE}")]
-    return []
-
-
-def validate_labels(labels: Any, field: str) -> Errors:
-    """Keys and values of a label map."""
-    errors: Errors = []
-    for key, value in (labels or {}).items():
-        errors += _qualified_name(key, field)
-        if not isinstance(value, str):
-            errors.append(invalid_value(field, value, "must be a string"))
-        elif len(value) > 63:
-            errors.append(invalid_value(field, value, NO_MORE_THAN_63))
-        elif value and not _NAME_PART.fullmatch(value):
-            errors.append(invalid_value(field, value, VALUE_RULE))
-    return errors
 
 
 def _node(obj: Object) -> Errors:
@@ -113,10 +37,8 @@ def _node(obj: Object) -> Errors:
     for index, taint in enumerate((obj.get("spec") or {}).get("taints") or ()):
         field = f"spec.taints[{index}]"
         key, effect = taint.get("key", ""), taint.get("effect", "")
-        errors += _qualified_name(key, f"{field}.key")
-        value = taint.get("value", "")
-        if value and not _NAME_PART.fullmatch(value):
-            errors.append(invalid_value(f"{field}.value", value, VALUE_RULE))
+        errors += validate_qualified_name(key, f"{field}.key")
+        errors += validate_label_value(taint.get("value", ""), f"{field}.value")
         if not effect:
             errors.append(required(f"{field}.effect"))
         elif effect not in TAINT_EFFECTS:
@@ -144,7 +66,7 @@ def _node_affinity(spec: Object, path: str) -> Errors:
         for number, expression in enumerate(term.get("matchExpressions") or ()):
             at = f"{field}[{position}].matchExpressions[{number}]"
             operator, values = expression.get("operator"), expression.get("values") or []
-            errors += _qualified_name(expression.get("key", ""), f"{at}.key")
+            errors += validate_qualified_name(expression.get("key", ""), f"{at}.key")
             if operator not in _SELECTOR_OPERATORS:
                 errors.append(invalid_value(f"{at}.operator", operator, "not a valid selector operator"))
             elif operator in ("In", "NotIn") and not values:
@@ -196,10 +118,10 @@ def _pod_spec(spec: Object, path: str) -> Errors:
             name = container.get("name", "")
             if not name:
                 errors.append(required(f"{at}.name"))
-            elif not _DNS_LABEL.fullmatch(name):
-                errors.append(invalid_value(f"{at}.name", name, LABEL_RULE))
             elif name in names:
                 errors.append(duplicate(f"{at}.name", name))
+            else:
+                errors += validate_dns_label(name, f"{at}.name")
             names.add(name)
             if not container.get("image"):
                 errors.append(required(f"{at}.image"))

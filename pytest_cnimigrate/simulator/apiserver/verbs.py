@@ -7,8 +7,6 @@ REST (`rest.py`) and clients in the same process (`client/local.py`) are thin la
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -31,39 +29,23 @@ from pytest_cnimigrate.simulator.apiserver.errors import (
     not_found,
     unknown_path,
 )
-from pytest_cnimigrate.simulator.apiserver.fields import INDEXED, index_function, scope_of
+from pytest_cnimigrate.simulator.apiserver.fields import INDEXED, index_function
 from pytest_cnimigrate.simulator.apiserver.managed_fields import record_update
+from pytest_cnimigrate.simulator.apiserver.options import WriteOptions as WriteOptions
 from pytest_cnimigrate.simulator.apiserver.patch import json_patch, merge_patch, strategic_merge_patch
 from pytest_cnimigrate.simulator.apiserver.pod_defaults import random_suffix
+from pytest_cnimigrate.simulator.apiserver.reads import Reads
 from pytest_cnimigrate.simulator.apiserver.resources import STATUS, Registry, ResourceInfo
 from pytest_cnimigrate.simulator.apiserver.schema import schema_of
-from pytest_cnimigrate.simulator.apiserver.store import Entry, Store, Subscription, Table
+from pytest_cnimigrate.simulator.apiserver.store import Entry, Store
 from pytest_cnimigrate.simulator.apiserver.validation import validate, validate_update
 from pytest_cnimigrate.simulator.client.api import ApiError, PatchType
 from pytest_cnimigrate.simulator.faults import Faults
 
-Mutation = Callable[[Object], Object]
-
-
-@dataclass(frozen=True, slots=True)
-class WriteOptions:
-    """What a write may carry along."""
-
-    dry_run: bool = False
-    manager: str = ""
-    """The field manager; empty, as the simulated control plane writes, starts no tracking of ownership."""
-    force: bool = False
-    """Server-side apply only: take over fields that others own."""
-    field_validation: str = ""
-    """`Ignore`, `Warn` or `Strict`, as clients ask; empty trusts the object's form without a look."""
-    warnings: list[str] = field(default_factory=list, compare=False)
-    """Filled with what the server wants to tell the client."""
-
-
 DEFAULT_WRITE = WriteOptions()
 
 
-class ApiServer:
+class ApiServer(Reads):
     """A Kubernetes API server without its wire: objects, their rules, and the log of their changes."""
 
     def __init__(
@@ -83,68 +65,6 @@ class ApiServer:
             self.store.add_index(group_resource, index_function(group_resource))
         self.admission = Admission(self.store, service_cidr=service_cidr)
         bootstrap.populate(self, service_cidr)
-
-    # Reads
-
-    def info(self, resource: Resource) -> ResourceInfo:
-        """How the resource is served; raises 404 when it is not."""
-        info = self.registry.of(resource)
-        if info is None:
-            raise unknown_path()
-        return info
-
-    def table(self, resource: Resource) -> Table:
-        return self.store.table(resource.group_resource)
-
-    def entry(self, resource: Resource, name: str, namespace: str = "") -> Entry:
-        """The stored object with its JSON; raises 404."""
-        self.info(resource)
-        entry = self.table(resource).get(namespace if resource.namespaced else "", name)
-        if entry is None:
-            raise not_found(resource, name)
-        return entry
-
-    def get(self, resource: Resource, name: str, namespace: str = "") -> Object:
-        return self.present(resource, self.entry(resource, name, namespace)).obj
-
-    def present(self, resource: Resource, entry: Entry) -> Entry:
-        """The entry as seen in the resource's version, which may differ from the stored one."""
-        if entry.obj["apiVersion"] == resource.api_version:
-            return entry
-        return Entry({**entry.obj, "apiVersion": resource.api_version}, entry.version)
-
-    def entries(
-        self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
-    ) -> list[Entry]:
-        """Matching objects in the order of namespace and name."""
-        self.info(resource)
-        scope = scope_of(resource, namespace, labels=label_selector, fields=field_selector)
-        return [self.present(resource, entry) for entry in self.table(resource).select(scope)]
-
-    def list(
-        self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
-    ) -> tuple[list[Object], str]:
-        """The objects and the version to watch from."""
-        found = self.entries(
-            resource, namespace, label_selector=label_selector, field_selector=field_selector
-        )
-        return [entry.obj for entry in found], str(self.store.version)
-
-    def subscribe(
-        self,
-        resource: Resource,
-        namespace: str = "",
-        *,
-        resource_version: str,
-        label_selector: str = "",
-        field_selector: str = "",
-    ) -> Subscription:
-        """Changes after a version; raises 410 when that is too old. Close it when done."""
-        self.info(resource)
-        scope = scope_of(resource, namespace, labels=label_selector, fields=field_selector)
-        if not resource_version.isdigit():
-            raise bad_request(f"invalid resource version {resource_version!r}: must be a number")
-        return self.table(resource).subscribe(scope, after=int(resource_version))
 
     # Writes
 

@@ -11,7 +11,8 @@ from pytest_cnimigrate.model.resources import Resource
 from pytest_cnimigrate.simulator.apiserver.binding import bind
 from pytest_cnimigrate.simulator.apiserver.deletion import DeleteOptions
 from pytest_cnimigrate.simulator.apiserver.eviction import evict
-from pytest_cnimigrate.simulator.apiserver.verbs import ApiServer, WriteOptions
+from pytest_cnimigrate.simulator.apiserver.options import WriteOptions
+from pytest_cnimigrate.simulator.apiserver.verbs import ApiServer
 from pytest_cnimigrate.simulator.client.api import PatchType, WatchEvent
 
 

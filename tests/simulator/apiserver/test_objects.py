@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import kubernetes_validate
 import pytest
-from apiserver_samples import config_map, daemon_set, definition, deployment, node, pod
+from apiserver_samples import budget, config_map, daemon_set, definition, deployment, node, pod
 
 from pytest_cnimigrate.model.objects import Object
 from pytest_cnimigrate.model.resources import (
@@ -15,6 +16,7 @@ from pytest_cnimigrate.model.resources import (
     CUSTOM_RESOURCE_DEFINITIONS,
     DAEMON_SETS,
     DEPLOYMENTS,
+    DISRUPTION_BUDGETS,
     JOBS,
     NAMESPACES,
     NODES,
@@ -76,6 +78,21 @@ def test_a_pod_gets_what_admission_gave_the_recorded_one(server: ApiServer) -> N
         return dict(json.loads(text.replace(name, "kube-api-access")))
 
     assert comparable(made) == comparable(without_nulls(case["pod"]["spec"]))
+
+
+def test_objects_keep_to_kubernetes_own_schemas(server: ApiServer) -> None:
+    made = [
+        server.create(NODES, node("n1")),
+        server.create(PODS, pod(), "default"),
+        server.create(DAEMON_SETS, daemon_set(), "default"),
+        server.create(DEPLOYMENTS, deployment(), "default"),
+        server.create(DISRUPTION_BUDGETS, budget(minAvailable=1), "default"),
+        server.create(CUSTOM_RESOURCE_DEFINITIONS, definition()),
+        server.get(SERVICES, "kubernetes", "default"),
+        server.get(NAMESPACES, "default"),
+    ]
+    for obj in made:
+        kubernetes_validate.validate(obj, "1.36", strict=True)
 
 
 def test_the_cluster_has_its_namespaces_accounts_and_service_from_the_start(server: ApiServer) -> None:

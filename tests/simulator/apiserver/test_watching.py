@@ -10,9 +10,9 @@ import pytest
 from apiserver_samples import config_map, pod
 
 from pytest_cnimigrate.model.resources import CONFIG_MAPS, PODS
+from pytest_cnimigrate.simulator.apiserver import store
 from pytest_cnimigrate.simulator.apiserver.binding import bind
 from pytest_cnimigrate.simulator.apiserver.deletion import DeleteOptions
-from pytest_cnimigrate.simulator.apiserver.store import MAX_PENDING
 from pytest_cnimigrate.simulator.apiserver.verbs import ApiServer
 from pytest_cnimigrate.simulator.client.api import ApiError, WatchEvent
 from pytest_cnimigrate.simulator.client.informer import Informer
@@ -111,10 +111,19 @@ async def test_a_version_that_has_been_compacted_away_is_gone() -> None:
     server.subscribe(CONFIG_MAPS, resource_version=str(server.store.version)).close()
 
 
-async def test_a_watcher_that_does_not_keep_up_is_told_to_list_again(server: ApiServer) -> None:
+async def test_a_version_from_another_life_of_the_server_is_refused(server: ApiServer) -> None:
+    with pytest.raises(ApiError, match="Too large resource version: 999999") as refused:
+        server.subscribe(CONFIG_MAPS, resource_version="999999")
+    assert refused.value.code == 504
+
+
+async def test_a_watcher_that_does_not_keep_up_is_told_to_list_again(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "MAX_PENDING", 50)
     slow = server.subscribe(CONFIG_MAPS, resource_version=str(server.store.version))
     server.create(CONFIG_MAPS, config_map(n="0"), "default")
-    for index in range(MAX_PENDING):
+    for index in range(50):
         server.patch(CONFIG_MAPS, "settings", {"data": {"n": str(index + 1)}}, "default")
     with pytest.raises(ApiError, match="too old") as gone:
         await slow.next()
