@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_cnimigrate.changes.restoring import as_manifest, put_back
+from pytest_cnimigrate.kube.client import FIELD_MANAGER
+from pytest_cnimigrate.kube.errors import Conflict
 from pytest_cnimigrate.model.objects import Object, name_of, namespace_of
 from pytest_cnimigrate.model.resources import Resource
 from pytest_cnimigrate.providers.cluster import Cluster
@@ -36,7 +38,14 @@ class ApplyObject(Change):
         return {"before": None if present is None else as_manifest(present)}
 
     def apply(self, site: Worksite) -> None:
-        site.cluster.kube.apply(self._resource(site.cluster), self.manifest)
+        resource = self._resource(site.cluster)
+        try:
+            site.cluster.kube.apply(resource, self.manifest)
+        except Conflict as error:
+            # What an earlier undo of ours put back counts as another manager's, although of the same name.
+            if not error.causes or any(f'"{FIELD_MANAGER}"' not in cause.message for cause in error.causes):
+                raise
+            site.cluster.kube.apply(resource, self.manifest, force=True)
 
     def undo(self, site: Worksite, captured: Captured) -> None:
         resource = self._resource(site.cluster)

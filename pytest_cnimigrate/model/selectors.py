@@ -129,8 +129,9 @@ class _Parser:
         return "" if self._peek() in ("", ",") else self._key()
 
     def _value_set(self) -> tuple[str, ...]:
-        if self._next() != "(":
-            raise self._unexpected(self._tokens[self._position - 1], "'('")
+        opening = self._next()
+        if opening != "(":
+            raise self._unexpected(opening, "'('")
         values = [""] if self._peek() in (",", ")") else [self._key()]
         while (mark := self._next()) == ",":
             values.append("" if self._peek() in (",", ")") else self._key())

@@ -11,6 +11,9 @@ from pytest_cnimigrate.run.journal import Record
 # A change that takes longer is announced, so that nobody wonders what is going on.
 _ANNOUNCE_AFTER = 3.0
 
+# What is being waited for is told after so long without any other line, and again as it changes.
+_TELL_EVERY = 3.0
+
 _INDENT = " " * 11
 
 
@@ -34,9 +37,19 @@ class Narrator:
         self._pending: dict[object, tuple[float, Record]] = {}
         self._changes_told = 0
         self._not_run: list[Record] = []
+        self._awaited: Record | None = None
+        self._told_at = clock()
 
     def tell(self, record: Record) -> Iterator[Line]:
         """The lines for the next record; none for most."""
+        self._awaited = record if record["event"] == "note" and record.get("awaited") else None
+        if self._awaited:
+            return
+        for line in self._lines(record):
+            self._told_at = self._clock()
+            yield line
+
+    def _lines(self, record: Record) -> Iterator[Line]:
         is_not_run = record["event"] == "test-finished" and record.get("outcome") == "not-run"
         if self._not_run and not is_not_run and record["event"] != "phase-finished":
             yield from self.flush()
@@ -61,7 +74,10 @@ class Narrator:
                 yield from self._change(event, record)
 
     def overdue(self) -> Iterator[Line]:
-        """Lines for changes that have been under way for a while and were not announced."""
+        """Lines for what has been going on for a while: changes under way, and what is waited for."""
+        if self._awaited and self._clock() - self._told_at >= _TELL_EVERY:
+            yield _line("", self._awaited, self._awaited["text"], "dim")
+            self._told_at, self._awaited = self._clock(), None
         for key, (since, record) in list(self._pending.items()):
             if self._clock() - since >= _ANNOUNCE_AFTER:
                 del self._pending[key]

@@ -72,6 +72,8 @@ class ClusterRequest:
     run_id: str
     speed: float
     faults: tuple[str, ...]
+    port: int = 0
+    """Of the embedded cluster's API server; 0 takes a free one."""
 
 
 class Provider(Protocol):

@@ -47,6 +47,7 @@ class SimProvider:
             ),
             speed=request.speed,
             faults=request.faults,
+            port=request.port,
         )
         try:
             self._process = SimulatorProcess.start(settings, request.folder / "cluster.log")

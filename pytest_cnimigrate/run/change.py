@@ -131,7 +131,7 @@ class Migration:
 
     def note(self, text: str) -> None:
         """Tell the operator what is going on."""
-        self._journal.append("note", text=text)
+        self._journal.append("note", text=text, awaited=True)
 
     def _carry_out(self, change: Change) -> None:
         identity = self._attempts.next_id()

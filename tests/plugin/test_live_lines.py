@@ -160,3 +160,43 @@ def test_a_skip_is_told_with_its_reason() -> None:
 
 def test_an_event_of_a_newer_version_is_passed_over() -> None:
     assert tell({"event": "something-new"}, {"event": "unreadable", "text": "x"}) == []
+
+
+class StoppedClock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def awaited(text: str) -> dict[str, object]:
+    return {"t": "2026-11-22T12:00:00.000Z", "event": "note", "text": text, "awaited": True}
+
+
+def test_what_is_waited_for_is_told_only_when_it_takes_a_while_and_then_not_at_every_change() -> None:
+    clock = StoppedClock()
+    narrator = Narrator(clock=clock)
+    assert list(narrator.tell(awaited("0 of 3 pods"))) == []
+    clock.now = 2.0
+    assert list(narrator.overdue()) == []
+    clock.now = 3.5
+    assert [line.text.strip() for line in narrator.overdue()] == ["0 of 3 pods"]
+    assert list(narrator.overdue()) == []
+    list(narrator.tell(awaited("1 of 3 pods")))
+    clock.now = 4.0
+    list(narrator.tell(awaited("2 of 3 pods")))
+    assert list(narrator.overdue()) == []
+    clock.now = 7.0
+    assert [line.text.strip() for line in narrator.overdue()] == ["2 of 3 pods"]
+
+
+def test_what_was_waited_for_is_not_told_once_it_is_there() -> None:
+    clock = StoppedClock()
+    narrator = Narrator(clock=clock)
+    list(narrator.tell(awaited("0 of 3 pods")))
+    list(narrator.tell({"t": "2026-11-22T12:00:01.000Z", "event": "phase-finished", "phase": "one"}))
+    clock.now = 60.0
+    assert list(narrator.overdue()) == []

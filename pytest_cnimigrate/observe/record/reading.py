@@ -71,8 +71,7 @@ def resume(folder: Path) -> tuple[State, Resumption | None]:
 
 
 def _raw_lines(path: Path) -> Iterator[tuple[int, Object]]:
-    opened = gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")
-    with opened as file:
+    with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
         for number, text in enumerate(file, start=1):
             if not text.endswith(b"\n"):
                 return  # cut off

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import orjson
 
 from pytest_cnimigrate.kube.reader import KubeReader
 from pytest_cnimigrate.model.resources import CUSTOM_RESOURCE_DEFINITIONS, Resource
-from pytest_cnimigrate.observe.record.lines import Line, Transition, as_json
+from pytest_cnimigrate.observe.record.lines import Line, as_json
 from pytest_cnimigrate.observe.record.reading import resume
 from pytest_cnimigrate.observe.record.sources import RECORDED, Poll, served_resource
 from pytest_cnimigrate.observe.record.state import State
@@ -121,7 +122,7 @@ class Recorder:
         self.stop()
 
     def wait_synced(self, timeout: float, *, kinds: Collection[str] | None = None) -> bool:
-        """Wait until everything (or some kinds) has been listed once and nothing is a gap; whether it is so."""
+        """Wait until everything, or some kinds, has been listed and nothing is a gap; whether it is so."""
         wanted = self._first if kinds is None else frozenset(kinds)
         with self._changed:
             return self._changed.wait_for(
@@ -131,7 +132,9 @@ class Recorder:
     def is_current(self, kinds: Collection[str]) -> bool:
         """Whether the state of all these kinds is being kept up at present."""
         with self._lock:
-            return not self._stopped and self._known.issuperset(kinds) and self._blind.keys().isdisjoint(kinds)
+            return (
+                not self._stopped and self._known.issuperset(kinds) and self._blind.keys().isdisjoint(kinds)
+            )
 
     def blind(self) -> dict[str, datetime]:
         """The kinds of which nothing is known at present, and since when."""
@@ -170,25 +173,74 @@ class Recorder:
 
     def _run(self) -> None:
         self._take_line(self._tracker.mark("started", datetime.now(UTC), self._kube.server))
-        ticked = datetime.now(UTC)
+        due = time.monotonic() + _IDLE
         while True:
             try:
-                arrival = self._arrivals.get_nowait() if self._has_news() else self._arrivals.get(timeout=_IDLE)
+                arrival = self._arrivals.get(timeout=_IDLE)
             except queue.Empty:
-                self._tend()
-                arrival = None
-                if self._idle_again(ticked := datetime.now(UTC)):
-                    continue
-            if arrival is None:
-                break
-            for line in self._tracker.take(arrival):
-                self._take_line(line)
-            self._note_progress(arrival)
-            if (arrival.time - ticked).total_seconds() >= _IDLE:
-                ticked = arrival.time
-                self._tick(ticked)
+                self._write(self._writer.flush)
+                self._write(self._writer.compress_some)
+            else:
+                if arrival is None:
+                    break
+                for line in self._tracker.take(arrival):
+                    self._take_line(line)
+                self._note(arrival)
+                if self._arrivals.empty():
+                    self._write(self._writer.flush)
+            if time.monotonic() >= due:
+                due = time.monotonic() + _IDLE
+                self._tick()
         self._take_line(self._tracker.mark("stopped", datetime.now(UTC)))
+        self._write(self._writer.close)
+
+    def _take_line(self, line: Line) -> None:
+        """Write a line and let everybody hear of it."""
+        text = orjson.dumps(as_json(line, stored=line.kind not in NOT_KEPT))
+        self._write(partial(self._writer.append, text))
+        for listener in self._listeners:
+            self._guard(listener, partial(listener, line, self.state))
+
+    def _tick(self) -> None:
+        now = datetime.now(UTC)
+        for ticker in self._tickers:
+            self._guard(ticker, partial(ticker, now))
+
+    def _guard(self, who: object, call: Callable[[], object]) -> None:
+        """Let somebody hear; who fails does not hear any more, and the record goes on."""
         try:
-            self._writer.close()
+            call()
+        except Exception:
+            log.exception("a listener of the record failed and is not told any more")
+            with self._lock:
+                self._listeners = tuple(one for one in self._listeners if one is not who)
+                self._tickers = tuple(one for one in self._tickers if one is not who)
+
+    def _write(self, call: Callable[[], object]) -> None:
+        """Do something on disk. After a failure nothing more is written: what follows would not fit to it."""
+        if self.failure:
+            return
+        try:
+            call()
         except OSError as error:
-            self._fail(error)
+            self.failure = f"the record in {self.folder} ends here: {error.strerror or error}"
+            log.error("%s", self.failure)
+
+    def _note(self, arrival: Arrival) -> None:
+        """Keep what other threads ask for, and begin to watch what has become known."""
+        if arrival.type in ("LISTING", "SYNCED", "INTERRUPTED", "CONNECTED"):
+            with self._changed:
+                self._known = frozenset(self._tracker.known())
+                self._blind = self._tracker.blind()
+                self._changed.notify_all()
+        elif arrival.kind == CUSTOM_RESOURCE_DEFINITIONS.kind and arrival.type != "DELETED":
+            resource = served_resource(arrival.object)
+            if resource is not None:
+                self._watch_also(resource)
+
+    def _watch_also(self, resource: Resource) -> None:
+        with self._lock:
+            if self._stopping or resource.kind in self._streams:
+                return
+            stream = self._streams[resource.kind] = Stream(self._kube, resource, self._put)
+            stream.start()

@@ -87,9 +87,7 @@ class State:
             raise KeyError(f"this state has no index {index.name!r}")
         with self._lock:
             found = self._places.get((index.name, value), ())
-            texts = [
-                self._kinds[one][key].text for one, key in found if kind in (ANY_KIND, one)
-            ]
+            texts = [self._kinds[one][key].text for one, key in found if kind in (ANY_KIND, one)]
         return [_parsed(text) for text in texts if text]
 
     def pods_on(self, node: str) -> list[Object]:

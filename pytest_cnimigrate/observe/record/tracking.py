@@ -12,9 +12,7 @@ from pytest_cnimigrate.observe.record.differences import FieldChange, difference
 from pytest_cnimigrate.observe.record.lines import FoundBy, Line, Mark, Transition
 from pytest_cnimigrate.observe.record.state import State, uid_or_name
 
-ArrivalType = Literal[
-    "LISTING", "ADDED", "MODIFIED", "DELETED", "SYNCED", "INTERRUPTED", "CONNECTED"
-]
+ArrivalType = Literal["LISTING", "ADDED", "MODIFIED", "DELETED", "SYNCED", "INTERRUPTED", "CONNECTED"]
 
 NOT_KEPT: Collection[str] = frozenset({"Event"})
 """Kinds that are written down and not kept in memory: they are as many as things happen, and nobody asks for
@@ -92,9 +90,7 @@ class Tracker:
                 story.seen = set()
                 if story.missed is not None:
                     story.gap, story.missed = story.missed, None
-                    yield self._mark(
-                        "gap", arrival, since=story.gap, reason="nothing was recorded meanwhile"
-                    )
+                    yield self._mark("gap", arrival, since=story.gap, reason="nothing was recorded meanwhile")
             case "CONNECTED":
                 if story.connected is not None:
                     story.heard = max(story.connected, story.heard or story.connected)
@@ -169,7 +165,13 @@ class Tracker:
         yield self._transition(operation, story, arrival, key, old=old, new=obj, changes=changes)
 
     def _remove(
-        self, story: _Story, arrival: Arrival, key: str, last: Object | None, *, found_by: FoundBy | None = None
+        self,
+        story: _Story,
+        arrival: Arrival,
+        key: str,
+        last: Object | None,
+        *,
+        found_by: FoundBy | None = None,
     ) -> Iterator[Line]:
         kind = arrival.kind
         old = self.state.get(kind, key)

@@ -1,6 +1,6 @@
 """A record on disk: lines appended to a file, which is compressed once it is large and another has begun.
 
-    <folder>/record-000001.jsonl.gz  record-000002.jsonl.gz  record-000003.jsonl
+<folder>/record-000001.jsonl.gz  record-000002.jsonl.gz  record-000003.jsonl
 """
 
 from __future__ import annotations
@@ -65,7 +65,9 @@ class RecordWriter:
         data = b"\n".join([*self._pending, b""])
         self._pending.clear()
         self._pending_bytes = 0
-        self._file.write(data)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) :]
         self._size += len(data)
         if self._size >= self._rotate_bytes:
             self._file.close()
@@ -119,9 +121,7 @@ class _Compression:
         self._target = source.with_name(f"{source.name}.gz")
         self._draft = source.with_name(f"{source.name}.gz.new")
         self._input: BinaryIO = source.open("rb")
-        descriptor = os.open(
-            self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
-        )
+        descriptor = os.open(self._draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         self._output: BinaryIO = os.fdopen(descriptor, "wb")
         # 31: a gzip header and trailer around the largest window.
         self._compressor = zlib.compressobj(6, zlib.DEFLATED, 31)

@@ -106,15 +106,16 @@ class EndpointController(Controller):
     async def _write_slices(self, service: Object, by_ports: dict[Ports, list[Object]]) -> None:
         existing = [each for each in self._slices.indexed(BY_SERVICE, key_of(service)) if _is_ours(each)]
         groups = dict(by_ports) or {(): []}
+        mine = {ports: [each for each in existing if _ports_of(each) == ports] for ports in groups}
+        obsolete = sorted((each for each in existing if _ports_of(each) not in groups), key=name_of)
         for ports, pods in groups.items():
-            wanted = [self._endpoint(service, pod) for pod in pods]
-            mine = [each for each in existing if _ports_of(each) == ports]
-            existing = [each for each in existing if _ports_of(each) != ports]
-            if not mine and not ports and existing:
-                mine, existing = existing[:1], existing[1:]
-            await self._fill(service, ports, wanted, mine)
-        for obsolete in existing:
-            await self._ignoring_absence(ENDPOINT_SLICES, obsolete)
+            # Like kube, rather use a slice again than make one and delete another: the recorded one, made
+            # empty with its Service, went through 63 generations.
+            if not mine[ports] and obsolete:
+                mine[ports].append(obsolete.pop(0))
+            await self._fill(service, ports, [self._endpoint(service, pod) for pod in pods], mine[ports])
+        for each in obsolete:
+            await self._ignoring_absence(ENDPOINT_SLICES, each)
 
     async def _fill(self, service: Object, ports: Ports, wanted: list[Object], mine: list[Object]) -> None:
         """Put the endpoints into slices, each where it is already if it can stay."""
@@ -138,8 +139,11 @@ class EndpointController(Controller):
                 else:
                     await self._update_slice(mine[index], body)
             else:
-                created = await self.api.create(ENDPOINT_SLICES, body, namespace_of(service))
-                await self._slices.wait_until(lambda seen=created: self._slices.has_seen(seen))  # type: ignore[misc]
+                await self._create_slice(body)
+
+    async def _create_slice(self, body: Object) -> None:
+        created = await self.api.create(ENDPOINT_SLICES, body, namespace_of(body))
+        await self._slices.wait_until(lambda: self._slices.has_seen(created))
 
     async def _update_slice(self, old: Object, body: Object) -> None:
         same = (old.get("endpoints") or []) == body["endpoints"] and old.get("ports") == body["ports"]

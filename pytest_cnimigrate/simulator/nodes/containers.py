@@ -189,6 +189,10 @@ class Containers:
         try:
             return await container.program.run()
         except Exception as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # It broke while it was being killed: the kill goes on.
+                raise asyncio.CancelledError from error
             # A program of ours that breaks is a container that crashes: the cluster goes on.
             log.exception("program of %s/%s failed", key_of(sandbox.pod), container.name)
             container.program.context.print(f"panic: {error!r}")

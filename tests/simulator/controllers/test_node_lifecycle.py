@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,8 +41,11 @@ async def test_a_node_without_a_cni_is_tainted_and_freed_in_the_recorded_order(c
             seen.append([f"{t['key']}:{t['effect']}" for t in taints if t["key"] == NOT_READY])
 
     cluster.informers.of(NODES).add_handler(look)
+    clock = asyncio.get_running_loop().time
+    ready_at = clock()
     await cluster.set_node_ready("new", True)
     await cluster.until(lambda: cluster.taint_keys("new") == [agent], "the controller's taints gone")
+    assert clock() - ready_at >= cluster.pace.wall(0.5)
     steps = [step for index, step in enumerate(seen) if index == 0 or step != seen[index - 1]]
     assert steps[-2:] == [[f"{NOT_READY}:NoExecute"], []]
 

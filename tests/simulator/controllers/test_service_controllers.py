@@ -73,6 +73,18 @@ async def test_ready_pods_are_listed_in_the_recorded_shape(cluster: Cluster) -> 
     await cluster.until(lambda: addresses(cluster) == [pod["status"]["podIP"]], "Endpoints")
 
 
+async def test_the_slice_made_empty_with_the_service_is_used_for_its_first_endpoints(
+    cluster: Cluster,
+) -> None:
+    await cluster.add_nodes(1)
+    await cluster.create(SERVICES, service())
+    await cluster.until(lambda: slices(cluster), "an empty slice")
+    (empty,) = slices(cluster)
+    await cluster.create(PODS, bare_pod("a", labels={"app": "web"}, ports=PORTS))
+    await cluster.until(lambda: endpoints(cluster), "an endpoint")
+    assert [name_of(each) for each in slices(cluster)] == [name_of(empty)]
+
+
 async def test_a_terminating_pod_still_serves_but_is_not_ready(cluster: Cluster) -> None:
     await cluster.add_nodes(1)
     await serve(cluster)

@@ -1,0 +1,212 @@
+"""The embedded cluster as a process: it comes, it goes, and nothing is left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pytest_cnimigrate.kube.connect import connect
+from pytest_cnimigrate.model.resources import NODES
+from pytest_cnimigrate.providers.cluster import Cluster, ClusterRequest, ProviderError
+from pytest_cnimigrate.providers.eksctl import ClusterConfig
+from pytest_cnimigrate.providers.sim import SimProvider
+from pytest_cnimigrate.simulator import registry
+
+CONFIG = ClusterConfig.model_validate(
+    {
+        "apiVersion": "eksctl.io/v1alpha5",
+        "kind": "ClusterConfig",
+        "metadata": {"name": "small", "region": "us-west-1"},
+        "managedNodeGroups": [
+            {"name": "ng-1", "desiredCapacity": 1},
+            {"name": "ng-2", "desiredCapacity": 1},
+        ],
+    }
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_registry(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+def request(folder: Path, **changes: object) -> ClusterRequest:
+    settings: dict[str, object] = {
+        "name": "small",
+        "region": "us-west-1",
+        "config": CONFIG,
+        "absent_groups": ("ng-2",),
+        "folder": folder,
+        "run_id": "test",
+        "speed": 200.0,
+        "faults": (),
+        "port": 0,
+    }
+    return ClusterRequest(**(settings | changes))
+
+
+def provision(provider: SimProvider, folder: Path, **changes: object) -> Cluster:
+    return provider.provision(request(folder, **changes), lambda text: None)
+
+
+def prune(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest_cnimigrate.providers.prune", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    # A zombie is dead; only its parent has not been told yet.
+    return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+def wait_until_gone(pid: int) -> None:
+    deadline = time.monotonic() + 15
+    while is_alive(pid):
+        assert time.monotonic() < deadline, f"process {pid} is still there"
+        time.sleep(0.05)
+
+
+def test_the_cluster_is_there_with_ready_nodes_and_without_the_group_that_the_migration_makes(tmp_path):
+    provider = SimProvider()
+    try:
+        cluster = provision(provider, tmp_path)
+        assert len(cluster.kube.list(NODES)) == 1
+        group = cluster.node_groups.find("ng-1")
+        assert group is not None
+        assert group.desired == 1
+        assert cluster.node_groups.find("ng-2") is None
+    finally:
+        provider.release(keep=False)
+
+
+def test_the_kubeconfig_is_for_its_owner_only(tmp_path):
+    provider = SimProvider()
+    try:
+        cluster = provision(provider, tmp_path)
+        assert stat.S_IMODE(cluster.kubeconfig.stat().st_mode) == 0o600
+    finally:
+        provider.release(keep=False)
+
+
+def test_a_released_cluster_leaves_no_process(tmp_path):
+    provider = SimProvider()
+    provision(provider, tmp_path)
+    (entry,) = registry.entries()
+    provider.release(keep=False)
+    wait_until_gone(entry.pid)
+    assert list(registry.entries()) == []
+
+
+def test_a_kept_cluster_lives_on_says_how_to_reach_it_and_can_be_pruned(tmp_path):
+    provider = SimProvider()
+    cluster = provision(provider, tmp_path)
+    words = provider.release(keep=True)
+    assert str(cluster.kubeconfig) in words
+    assert "make prune" in words
+    (entry,) = registry.entries()
+    with connect(cluster.kubeconfig) as kube:
+        assert len(kube.list(NODES)) == 1
+
+    pruned = subprocess.run(
+        [sys.executable, "-m", "pytest_cnimigrate.providers.prune"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert pruned.returncode == 0
+    assert f"removed embedded cluster small (pid {entry.pid}" in pruned.stdout
+    wait_until_gone(entry.pid)
+    assert list(registry.entries()) == []
+
+
+def test_prune_lists_what_there_is_and_removes_nothing_when_asked_to(tmp_path):
+    provider = SimProvider()
+    provision(provider, tmp_path)
+    try:
+        listed = prune("--list")
+        assert "embedded cluster small" in listed.stdout
+        assert len(list(registry.entries())) == 1
+    finally:
+        provider.release(keep=False)
+
+
+def test_prune_says_when_there_is_nothing(tmp_path):
+    pruned = subprocess.run(
+        [sys.executable, "-m", "pytest_cnimigrate.providers.prune"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert pruned.stdout == "nothing is left of earlier runs\n"
+
+
+def test_a_killed_parent_takes_its_cluster_with_it(tmp_path):
+    program = (
+        "import json, sys, time\n"
+        "from pathlib import Path\n"
+        "from pytest_cnimigrate.simulator.process import SimulatorProcess\n"
+        "from pytest_cnimigrate.simulator.settings import ClusterSettings\n"
+        "process = SimulatorProcess.start(ClusterSettings(groups=(), workloads=()), Path(sys.argv[1]))\n"
+        "print(process.address.pid, flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert is_alive(pid)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    wait_until_gone(pid)
+
+
+def test_a_port_that_is_taken_is_one_clear_line(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(ProviderError) as caught:
+            provision(SimProvider(), tmp_path, port=port)
+    assert f"port {port} of 127.0.0.1 is in use" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_fault_that_nobody_knows_is_answered_with_those_there_are(tmp_path):
+    with pytest.raises(
+        ProviderError, match=r"no fault is named 'typo'; known are: .*cilium-taint-never-removed"
+    ):
+        provision(SimProvider(), tmp_path, faults=("typo",))
+
+
+def test_a_cluster_that_does_not_come_up_says_where_to_look(tmp_path, monkeypatch):
+    monkeypatch.setattr("pytest_cnimigrate.simulator.process.START_SECONDS", 0.01)
+    with pytest.raises(ProviderError) as caught:
+        provision(SimProvider(), tmp_path)
+    assert "cluster.log" in str(caught.value)
+    assert list(registry.entries()) == [] or not next(registry.entries()).alive
+
+
+def test_no_token_is_logged(tmp_path):
+    provider = SimProvider()
+    try:
+        cluster = provision(provider, tmp_path)
+        token = json.loads(cluster.kubeconfig.read_text())["users"][0]["user"]["token"]
+        assert token not in (tmp_path / "cluster.log").read_text()
+        assert token not in repr(cluster)
+    finally:
+        provider.release(keep=False)
