@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from embedded_rig import cluster  # noqa: F401  # a fixture
+from embedded_rig import cluster, eventually  # noqa: F401  # the first is a fixture
 
 from pytest_cnimigrate.model.objects import name_of
 from pytest_cnimigrate.model.resources import NAMESPACES, NODES
@@ -42,11 +42,13 @@ def told(journal: Journal) -> Callable[[], list[str]]:
 
 
 @pytest.fixture
-def namespace(cluster: Cluster) -> str:  # noqa: F811
-    """A namespace that no other test uses, with its service account."""
+def namespace(cluster: Cluster) -> Iterator[str]:  # noqa: F811
+    """A namespace that no other test uses; it and its pods are gone when the test is over."""
     name = f"test-{next(_numbers)}"
     cluster.kube.create(NAMESPACES, {"metadata": {"name": name}})
-    return name
+    yield name
+    cluster.kube.delete(NAMESPACES, name)
+    eventually(lambda: cluster.kube.find(NAMESPACES, name), lambda found: found is None)
 
 
 @pytest.fixture

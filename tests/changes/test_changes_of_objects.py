@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
 
 import pytest
 
@@ -11,7 +12,6 @@ from pytest_cnimigrate.changes import ApplyObject, DeleteDaemonSet, FenceDaemonS
 from pytest_cnimigrate.changes.manifests import is_contained
 from pytest_cnimigrate.checks import affinity
 from pytest_cnimigrate.kube.errors import NotFound
-from pytest_cnimigrate.model.objects import name_of
 from pytest_cnimigrate.model.resources import (
     CLUSTER_ROLES,
     CONFIG_MAPS,
@@ -184,16 +184,14 @@ def test_a_daemonset_is_deleted_once_and_comes_back_as_it_was(cluster, migrate, 
 
 @pytest.fixture
 def pods_on(cluster, node, namespace):
-    """Creates pods on a labelled node; they are gone when the test is over."""
+    """Creates pods on a labelled node."""
     cluster.kube.patch(NODES, node, {"metadata": {"labels": {"test": namespace}}})
 
     def create(*names, **spec):
         for name in names:
             cluster.kube.create(PODS, pod(name, node, namespace, **spec))
 
-    yield create
-    for one in cluster.kube.list(PODS, namespace):
-        cluster.kube.delete(PODS, name_of(one), namespace, grace_period=0)
+    return create
 
 
 def test_the_old_cni_is_not_deleted_while_a_pod_depends_on_it(
@@ -344,29 +342,51 @@ def test_a_secret_comes_back_whole_and_is_not_in_the_journal(cluster, migrate, j
     assert b"dDBwLXMzY3JldA" not in journal.path.read_bytes()
 
 
-def test_a_whole_deployment_is_put_back_with_its_pods_template(cluster, migrate, namespace):
+@pytest.fixture
+def probe(namespace):
+    """A Deployment's manifest, by image."""
     labels = {"app": "probe"}
-    containers = [{"name": "main", "image": "registry.example/probe:1"}]
-    manifest = {
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
-        "metadata": {"name": "probe", "namespace": namespace},
-        "spec": {
-            "replicas": 0,
-            "selector": {"matchLabels": labels},
-            "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
-        },
-    }
-    cluster.kube.create(DEPLOYMENTS, manifest)
+
+    def manifest(image):
+        containers = [{"name": "main", "image": f"registry.example/{image}"}]
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "probe", "namespace": namespace},
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": containers}},
+            },
+        }
+
+    return manifest
+
+
+def test_a_deployment_is_put_back_and_can_be_applied_again(cluster, migrate, namespace, probe):
+    migrate(ApplyObject(probe("probe:1")))
     before = cluster.kube.get(DEPLOYMENTS, "probe", namespace)["spec"]
-    changed = json.loads(json.dumps(manifest).replace("probe:1", "probe:2"))
-    # Somebody else owns the image: server-side apply does not take it away from them.
-    with pytest.raises(ChangeError, match=r"could not apply Deployment .*conflict"):
-        migrate(ApplyObject(changed))
-    cluster.kube.apply(DEPLOYMENTS, manifest, force=True)
-    migrate(ApplyObject(changed))
-    migrate.undo(ApplyObject(changed))
-    assert cluster.kube.get(DEPLOYMENTS, "probe", namespace)["spec"] == before
+    change = ApplyObject(probe("probe:2"))
+    for _ in range(2):
+        migrate(change)
+        assert cluster.kube.get(DEPLOYMENTS, "probe", namespace)["spec"] != before
+        migrate.undo(change)
+        assert cluster.kube.get(DEPLOYMENTS, "probe", namespace)["spec"] == before
+
+
+def test_what_somebody_else_has_set_is_not_taken_from_them(cluster, migrate, namespace, probe):
+    created = subprocess.run(
+        ["kubectl", "--kubeconfig", cluster.kubeconfig, "create", "--field-manager=gitops", "-f", "-"],
+        input=json.dumps(probe("probe:1")),
+        text=True,
+        capture_output=True,
+        check=False,
+    )
+    assert created.returncode == 0, created.stderr
+    with pytest.raises(ChangeError, match=r'could not apply Deployment .*conflict with "gitops"'):
+        migrate(ApplyObject(probe("probe:2")))
+    template = cluster.kube.get(DEPLOYMENTS, "probe", namespace)["spec"]["template"]
+    assert template["spec"]["containers"][0]["image"] == "registry.example/probe:1"
 
 
 def test_an_object_of_the_cluster_is_applied_too(cluster, migrate, namespace):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,13 +15,13 @@ from pytest_cnimigrate.model.objects import name_of
 from pytest_cnimigrate.model.resources import (
     CONFIG_MAPS,
     DAEMON_SETS,
-    DEPLOYMENTS,
     DISRUPTION_BUDGETS,
     NETWORK_POLICIES,
     NODES,
     PODS,
     ROLES,
 )
+from pytest_cnimigrate.observe.waiting import NotYet, Ready, wait_for
 from pytest_cnimigrate.providers.cluster import Cluster
 
 OLD, NEW = "ng-1", "ng-cilium"
@@ -31,6 +32,15 @@ def _nodes(cluster: Cluster, group: str) -> list[str]:
     return [name_of(node) for node in cluster.kube.list(NODES, label_selector=selector)]
 
 
+def _until(condition: Callable[[], bool]) -> None:
+    wait_for(
+        lambda: Ready(None) if condition() else NotYet("not yet"),
+        what="the sabotage to be done",
+        timeout=20,
+        interval=0.02,
+    )
+
+
 def a_pod_without_a_controller(cluster: Cluster) -> None:
     pod = {
         "apiVersion": "v1",
@@ -39,13 +49,7 @@ def a_pod_without_a_controller(cluster: Cluster) -> None:
         "spec": {"containers": [{"name": "main", "image": "registry.example/by-hand:1"}]},
     }
     cluster.kube.create(PODS, pod, "shop")
-    _bind(cluster, "by-hand", OLD)
-
-
-def _bind(cluster: Cluster, name: str, group: str) -> None:
-    """Nobody else may place it: what the test is about is that it *is* there."""
-    while not cluster.kube.get(PODS, name, "shop")["spec"].get("nodeName"):
-        pass
+    _until(lambda: "nodeName" in cluster.kube.get(PODS, "by-hand", "shop")["spec"])
 
 
 def a_second_cni(cluster: Cluster) -> None:
@@ -78,6 +82,8 @@ def a_budget_that_allows_nothing(cluster: Cluster) -> None:
 
 def the_group_loses_its_label(cluster: Cluster) -> None:
     cluster.node_groups.label(OLD, add={}, remove=("cni",))
+    # An update of a group takes a while to show.
+    _until(lambda: "cni" not in getattr(cluster.node_groups.find(OLD), "labels", {}))
 
 
 def the_probe_may_not_list_pods(cluster: Cluster) -> None:
@@ -125,11 +131,6 @@ def the_watcher_is_switched_off_again(cluster: Cluster) -> None:
 
 def a_label_of_ours_is_left(cluster: Cluster) -> None:
     cluster.kube.patch(NODES, _nodes(cluster, NEW)[0], {"metadata": {"labels": {"cni": "aws-cni"}}})
-
-
-def a_workload_cannot_start(cluster: Cluster) -> None:
-    patch = {"spec": {"template": {"spec": {"nodeSelector": {"no": "such-node"}}}}}
-    cluster.kube.patch(DEPLOYMENTS, "storefront", patch, "shop")
 
 
 def a_fault(name: str) -> Any:

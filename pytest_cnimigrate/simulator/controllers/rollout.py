@@ -50,9 +50,14 @@ class Replicas:
     wanted: int
     """`spec.replicas`."""
     available: int
-    """`status.availableReplicas`."""
+    """`status.availableReplicas`; it may still count pods that a scale-down has just given up."""
     max_replicas_before: int = 0
     """Annotation `deployment.kubernetes.io/max-replicas`: its ceiling when last scaled; 0 if unknown."""
+
+    @property
+    def staying(self) -> int:
+        """Available pods that the ReplicaSet still wants."""
+        return min(self.available, self.wanted)
 
 
 def scale_up_new(replicas: int, surge: int, new: Replicas, old: list[Replicas]) -> int:
@@ -71,16 +76,16 @@ def scale_down_old(replicas: int, unavailable: int, new: Replicas, old: list[Rep
     """
     least = replicas - unavailable
     total = new.wanted + sum(each.wanted for each in old)
-    budget = total - least - (new.wanted - new.available)
+    budget = total - least - (new.wanted - new.staying)
     sizes = {each.name: each.wanted for each in old}
     if budget <= 0:
         return {}
     for each in old:
-        unhealthy = max(0, each.wanted - each.available)
+        unhealthy = each.wanted - each.staying
         removed = min(budget, unhealthy)
         sizes[each.name] -= removed
         budget -= removed
-    spare = new.available + sum(each.available for each in old) - least
+    spare = new.staying + sum(each.staying for each in old) - least
     for each in old:
         if spare <= 0:
             break

@@ -86,8 +86,9 @@ async def test_a_rolling_update_stays_within_surge_and_unavailability(cluster: C
     cluster.kubelet.start_delay = 0.01
     await change_image(cluster, "2")
     await cluster.until(lambda: done(cluster, 8) and images(cluster) == ["example/app:2"], "rolled out")
-    assert most[0] == 10
-    assert fewest[0] == 6
+    assert most[0] <= 10
+    assert fewest[0] >= 6
+    assert most[0] > 8 or fewest[0] < 8  # it has watched a rollout, not slept through it
 
 
 async def test_a_rollout_that_cannot_become_ready_stops_and_exceeds_its_deadline(cluster: Cluster) -> None:
