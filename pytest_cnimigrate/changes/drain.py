@@ -79,7 +79,7 @@ class DrainNodes(Change):
         ]
 
     def _overdue(self, drain: _Drain) -> str:
-        where = f"{', '.join(self.nodes)} not empty after {self.timeout:.0f} s"
+        where = f"{', '.join(self.nodes)} not empty after {self.timeout:g} s"
         if drain.blocked:
             reasons = "; ".join(f"pod {key}: {reason}" for key, reason in list(drain.blocked.items())[:3])
             count = len(drain.blocked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -188,7 +189,7 @@ _YAML_TERMS = {
 def _in_words(problem: ErrorDetails) -> str:
     """Pydantic's message, with the value that it is about."""
     kind, value = problem["type"], problem["input"]
-    message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    message = re.sub(r"^(Value error, |\w+ (?=should ))", "", problem["msg"])
     text = _YAML_TERMS.get(kind, message)
     if kind == "value_error" or not isinstance(value, str | int | float | None):
         return text

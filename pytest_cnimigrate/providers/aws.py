@@ -45,7 +45,9 @@ def _errors(action: str) -> Iterator[None]:
         yield
     except ClientError as error:
         details = error.response.get("Error", {})
-        raise CloudError(f"could not {action}: {details.get('Code')}: {details.get('Message')}") from error
+        # One line, also when something that is not AWS answers with a page of HTML.
+        message = " ".join(str(details.get("Message")).split())[:500]
+        raise CloudError(f"could not {action}: {details.get('Code')}: {message}") from error
     except BotoCoreError as error:
         raise CloudError(f"could not {action}: {error}") from error
 

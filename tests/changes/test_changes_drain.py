@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,9 +10,10 @@ from embedded_rig import eventually
 
 from pytest_cnimigrate.changes import CordonNode, DrainNodes
 from pytest_cnimigrate.checks.workloads import is_evictable
+from pytest_cnimigrate.kube.errors import Attempt, Conflict
 from pytest_cnimigrate.model.objects import name_of
-from pytest_cnimigrate.model.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, PODS
-from pytest_cnimigrate.run.change import ChangeError, ChangeRefusedError, change_from
+from pytest_cnimigrate.model.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, NODES, PODS
+from pytest_cnimigrate.run.change import ChangeError, ChangeRefusedError, Migration, change_from
 from pytest_cnimigrate.run.journal import read_journal
 
 LABELS = {"app": "web"}
@@ -23,19 +25,15 @@ def drain(node, *, timeout=20.0, delete_emptydir_data=False):
 
 @pytest.fixture
 def deploy(cluster, namespace, node):
-    """Runs pods of a Deployment on the node to be drained, until it is cordoned."""
+    """Runs pods of a Deployment, all of them on the node to be drained."""
+    others = [name_of(one) for one in cluster.kube.list(NODES) if name_of(one) != node]
+
+    def close(value):
+        for other in others:
+            cluster.kube.patch(NODES, other, {"spec": {"unschedulable": value}})
 
     def run(replicas=2, **pod_spec):
-        # By preference: once the node is closed, they go elsewhere.
-        here = {"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}
-        preference = {"weight": 100, "preference": {"matchExpressions": [here]}}
-        affinity = {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [preference]}}
-        spec = {
-            "affinity": affinity,
-            "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "main", "image": "registry.example/web:1"}],
-            **pod_spec,
-        }
+        spec = {"containers": [{"name": "main", "image": "registry.example/web:1"}], **pod_spec}
         deployment = {
             "metadata": {"name": "web", "namespace": namespace},
             "spec": {
@@ -44,10 +42,13 @@ def deploy(cluster, namespace, node):
                 "template": {"metadata": {"labels": LABELS}, "spec": spec},
             },
         }
+        close(True)
         cluster.kube.create(DEPLOYMENTS, deployment)
         available(cluster, namespace, replicas)
+        close(None)
 
-    return run
+    yield run
+    close(None)
 
 
 def available(cluster, namespace, replicas):
@@ -126,7 +127,7 @@ def test_a_budget_that_never_allows_it_is_named_with_the_pod_when_the_time_is_ov
     with pytest.raises(ChangeError) as caught:
         migrate(drain(node, timeout=0.2))
     text = str(caught.value)
-    assert f"{node} not empty after 0 s: 2 pods may not be evicted: pod {namespace}/web-" in text
+    assert f"{node} not empty after 0.2 s: 2 pods may not be evicted: pod {namespace}/web-" in text
     assert "never" in text
     assert "Scale the workload up or relax its budget, then run again" in text
     assert len(pods_on(cluster, node)) == 2
@@ -140,21 +141,54 @@ def test_a_pod_with_two_budgets_is_named_instead_of_being_waited_for_in_silence(
     protect("two", 1, maxUnavailable=1)
     migrate(CordonNode(node))
     with pytest.raises(
-        ChangeError, match="1 pod may not be evicted: pod .*more than one PodDisruptionBudget"
+        ChangeError, match=r"1 pod may not be evicted: pod .*more than one PodDisruptionBudget"
     ):
         migrate(drain(node, timeout=0.2))
 
 
-def test_a_pod_that_does_not_end_is_named(cluster, migrate, namespace, node, deploy):
-    deploy(1)
-    (name,) = (name_of(pod) for pod in cluster.kube.list(PODS, namespace))
-    cluster.kube.patch(PODS, name, {"metadata": {"finalizers": ["example.com/hold"]}}, namespace)
-    migrate(CordonNode(node))
-    with pytest.raises(
-        ChangeError, match=f"1 pod is still terminating .{namespace}/{name}.; look at finalizers"
-    ):
-        migrate(drain(node, timeout=0.5))
-    cluster.kube.patch(PODS, name, {"metadata": {"finalizers": None}}, namespace)
+class Stuck:
+    """An API server on which a pod never ends, as on a node whose kubelet is dead."""
+
+    def __init__(self):
+        self.evicted = []
+
+    def get(self, resource, name):
+        return {"spec": {"unschedulable": True}}
+
+    def list(self, resource, **_):
+        owner = {"kind": "ReplicaSet", "name": "web", "controller": True}
+        metadata = {"name": "web-1", "namespace": "shop", "uid": "u1", "ownerReferences": [owner]}
+        return [{"metadata": metadata, "spec": {"nodeName": "n"}, "status": {"phase": "Running"}}]
+
+    def evict(self, name, namespace, *, uid):
+        self.evicted.append(uid)
+
+
+def test_a_pod_that_does_not_end_is_evicted_once_and_named(cluster, journal):
+    stuck = Stuck()
+    migrate = Migration(dataclasses.replace(cluster, kube=stuck), journal)
+    with pytest.raises(ChangeError) as caught:
+        migrate(drain("n", timeout=0.1))
+    assert str(caught.value) == (
+        "n not empty after 0.1 s: 1 pod is still terminating (shop/web-1); look at finalizers and grace periods"
+    )
+    assert stuck.evicted == ["u1"]
+
+
+def test_a_pod_whose_name_another_has_taken_meanwhile_is_not_evicted_for_it(cluster, journal):
+    """A StatefulSet's new pod has the name of the old one; the eviction is of the one that was seen."""
+
+    class Replaced(Stuck):
+        def list(self, resource, **_):
+            return [] if self.evicted else super().list(resource)
+
+        def evict(self, name, namespace, *, uid):
+            super().evict(name, namespace, uid=uid)
+            raise Conflict(
+                Attempt("evict", f"pod {namespace}/{name}", "https://api"), "the UID differs", status=409
+            )
+
+    Migration(dataclasses.replace(cluster, kube=Replaced()), journal)(drain("n"))
 
 
 def test_a_node_that_is_open_is_not_drained(cluster, migrate, namespace, node, deploy):
@@ -179,7 +213,7 @@ def test_data_in_an_empty_dir_is_given_up_only_when_that_is_said(cluster, migrat
     deploy(1, volumes=[{"name": "cache", "emptyDir": {}}])
     migrate(CordonNode(node))
     with pytest.raises(
-        ChangeRefusedError, match="1 pod keeps data in emptyDir volumes .*set drain.delete_emptydir_data"
+        ChangeRefusedError, match=r"1 pod keeps data in emptyDir volumes .*set drain.delete_emptydir_data"
     ):
         migrate(drain(node))
     assert len(pods_on(cluster, node)) == 1

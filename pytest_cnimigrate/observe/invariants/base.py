@@ -6,12 +6,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Hashable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pytest_cnimigrate.observe.invariants.context import Context
 from pytest_cnimigrate.observe.invariants.ledger import Ledger
 from pytest_cnimigrate.observe.record.lines import Transition
 from pytest_cnimigrate.observe.record.state import State
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,17 +98,17 @@ class Invariant(ABC):
 
 
 @dataclass(frozen=True, slots=True)
-class Overdue:
+class Overdue(Generic[Key]):
     """Something that has lasted too long."""
 
-    key: Hashable
+    key: Key
     transition: Transition
     """That began it."""
     time: datetime
     """When it became too long."""
 
 
-class Lasting:
+class Lasting(Generic[Key]):
     """Things that may be so for a while: each is told once when it has lasted longer.
 
     The cost of asking does not depend on how many there are.
@@ -115,23 +117,23 @@ class Lasting:
     def __init__(self, seconds: float) -> None:
         self._patience = timedelta(seconds=seconds)
         # In the order of their beginning, so that the first is the first to be overdue.
-        self._begun: dict[Hashable, Transition] = {}
-        self._told: set[Hashable] = set()
+        self._begun: dict[Key, Transition] = {}
+        self._told: set[Key] = set()
 
-    def __contains__(self, key: Hashable) -> bool:
+    def __contains__(self, key: Key) -> bool:
         return key in self._begun or key in self._told
 
-    def begin(self, key: Hashable, transition: Transition) -> None:
+    def begin(self, key: Key, transition: Transition) -> None:
         """It is so since this transition, unless it has been so before."""
         if key not in self:
             self._begun[key] = transition
 
-    def end(self, key: Hashable) -> None:
+    def end(self, key: Key) -> None:
         """It is not so any more."""
         self._begun.pop(key, None)
         self._told.discard(key)
 
-    def overdue(self, now: datetime) -> Iterator[Overdue]:
+    def overdue(self, now: datetime) -> Iterator[Overdue[Key]]:
         """What has lasted too long by now and has not been told."""
         while self._begun:
             key, transition = next(iter(self._begun.items()))

@@ -43,14 +43,14 @@ class Judge:
         if isinstance(line, Mark):
             self._note(line)
             return
-        for invariant in self._by_kind.get(line.kind, ()):
+        for invariant in tuple(self._by_kind.get(line.kind, ())):
             self._ask(invariant, line, lambda rule: rule.judge(line, state))
 
     def tick(self, now: datetime) -> None:
         """Judge what time alone has brought about."""
         if self._gaps or (self._settled is not None and now < self._settled):
             return
-        for invariant in list(self._invariants):
+        for invariant in tuple(self._invariants):
             self._ask(invariant, None, lambda rule: rule.elapsed(now, self._state))
 
     def _note(self, mark: Mark) -> None:
@@ -86,8 +86,7 @@ class Judge:
         self._invariants.remove(invariant)
         for rules in self._by_kind.values():
             if invariant in rules:
-                # Somebody may be walking along the old list.
-                rules[:] = [rule for rule in rules if rule is not invariant]
+                rules.remove(invariant)
 
 
 def judge(

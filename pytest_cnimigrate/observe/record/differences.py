@@ -19,7 +19,7 @@ class Absent(Enum):
 
     ABSENT = "absent"
 
-    def __repr__(self) -> str:
+    def __str__(self) -> str:
         return "absent"
 
 
