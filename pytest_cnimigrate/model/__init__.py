@@ -1,1 +1,1 @@
-"""What both sides know about Kubernetes objects: names of resources, shapes, selectors. Pure functions only."""
+"""What all sides know: resources, shapes of objects, selectors, documents, secrets. Pure functions only."""

@@ -1,7 +1,8 @@
 """Keeping secrets out of whatever is written down.
 
-Applied to every line of the journal and of the record, and by the report to whatever it shows. It works by name (a key that says it
-holds a secret) and by shape (bearer tokens, AWS keys, private keys in the middle of a text).
+Applied to every line of the journal and of the record, and by the report to whatever it shows. It works by
+name (a key that says it holds a secret) and by shape (bearer tokens, AWS keys, private keys in the middle of
+a text).
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ class Vpc(Protocol):
         """(interfaces per instance, IPv4 addresses per interface) of a type; m5.large is (3, 10)."""
 
     def admits(self, source: str, destination: str, port: int, protocol: str = "tcp") -> bool:
-        """Whether security groups and routes carry a packet from a VPC address to `destination`, one direction.
+        """Whether security groups and routes carry a packet from a VPC address to `destination`, one way.
 
         The destination may be outside the VPC: then the way out (NAT or internet gateway) counts.
         """

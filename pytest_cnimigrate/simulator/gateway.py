@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from pytest_cnimigrate.simulator.objects import Object
+from pytest_cnimigrate.model.objects import Object
 
 
 @dataclass(frozen=True, slots=True)

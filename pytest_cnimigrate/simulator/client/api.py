@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from pytest_cnimigrate.simulator.client.resources import Resource
-from pytest_cnimigrate.simulator.objects import Object
+from pytest_cnimigrate.model.objects import Object
+from pytest_cnimigrate.model.resources import Resource
 
 PatchType = Literal["json", "merge", "strategic", "apply"]
 EventType = Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]

@@ -12,9 +12,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
+from pytest_cnimigrate.model.objects import Object, key_of
+from pytest_cnimigrate.model.resources import Resource
 from pytest_cnimigrate.simulator.client.api import Api, ApiError
-from pytest_cnimigrate.simulator.client.resources import Resource
-from pytest_cnimigrate.simulator.objects import Object, key_of
 
 log = logging.getLogger("cnimigrate.simulator.informer")
 
