@@ -3,11 +3,10 @@
     {"do": "fill", "nodes": 1000, "pods": 10000}    fill the store
     {"do": "ready", "node": "node-0", "ready": true} change one node's condition, at once
     {"do": "churn", "pods": 1000, "round": 1}        change the status of that many pods
-    {"do": "watchers"}                               how many watches of nodes are open
-    {"do": "requests"}                               how many requests have been answered so far
+    {"do": "count"}                                  nothing: only the numbers that every answer gives
 
-Each answer is a line of JSON; `at` is the monotonic clock right after the change, which on Linux all processes
-of a machine share.
+Each answer is a line of JSON: `at` is the monotonic clock right after the change, which on Linux all processes
+of a machine share; `watches` are open at present; `requests` were made so far, watches included.
 """
 
 from __future__ import annotations
@@ -91,8 +90,9 @@ def pod(name: str, node_name: str) -> Object:
 class Answers:
     """Carries out what is asked for."""
 
-    def __init__(self, server: ApiServer) -> None:
-        self._server = server
+    def __init__(self, api_server: ApiServer, server: HttpServer) -> None:
+        self._server = api_server
+        self._access_log = server.application.access_log
 
     def __call__(self, order: dict[str, Any]) -> dict[str, Any]:
         match order["do"]:
@@ -102,7 +102,10 @@ class Answers:
                 self._ready(order["node"], ready=order["ready"])
             case "churn":
                 self._churn(order["pods"], order["round"])
-        return {"at": time.monotonic()}
+        at = time.monotonic()
+        watches = sum(len(table.watchers()) for table in self._server.store.tables().values())
+        # A watch is noted when it ends.
+        return {"at": at, "watches": watches, "requests": self._access_log.count + watches}
 
     def _fill(self, nodes: int, pods: int) -> None:
         if pods:
@@ -139,7 +142,7 @@ async def serve() -> None:
     api_server = ApiServer()
     server = HttpServer(api_server)
     await server.start()
-    answer = Answers(api_server)
+    answer = Answers(api_server, server)
     print(json.dumps(server.kubeconfig()), flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):

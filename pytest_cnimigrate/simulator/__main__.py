@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pytest_cnimigrate.simulator.cluster import EmbeddedCluster
-from pytest_cnimigrate.simulator.faults import UnknownFaultError
+from pytest_cnimigrate.simulator.faults import KNOWN, UnknownFaultError
 from pytest_cnimigrate.simulator.listening import PortInUseError
 from pytest_cnimigrate.simulator.process import write_kubeconfig
 from pytest_cnimigrate.simulator.registry import Registration
@@ -39,10 +39,15 @@ def main() -> int:
     up.add_argument("--nodes", type=int, default=3, help="nodes of the group ng-1 (default: 3)")
     up.add_argument("--port", type=int, default=0, help="port of the API server (default: a free one)")
     up.add_argument("--speed", type=float, default=20.0, help="simulated seconds in a second (default: 20)")
+    commands.add_parser("faults", help="list the faults that can be switched on")
     serve = commands.add_parser("serve", help="for programs: settings in, address out")
     serve.add_argument("--keep-hours", type=float, default=8.0)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if arguments.command == "faults":
+        for fault in sorted(KNOWN.values(), key=lambda known: known.name):
+            print(f"{fault.name}\n    {fault.effect} ({fault.source})")
+        return 0
     if arguments.command == "serve":
         return asyncio.run(_serve(arguments.keep_hours))
     group = GroupSettings("ng-1", desired=arguments.nodes, maximum=max(1, arguments.nodes))

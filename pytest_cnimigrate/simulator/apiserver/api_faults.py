@@ -24,7 +24,7 @@ API_THROTTLED: Final = register(
 WATCHES_EXPIRE: Final = register(
     "api-watches-expire",
     "Every watch that starts from a resource version ends at once with 410 Expired.",
-    "etcd compaction; the client library retries once and then raises (facts on kubernetes-client, 4)",
+    "etcd compaction; the client library retries once and then raises (ApiException 410)",
 )
 TRANSIENTLY_FORBIDDEN: Final = register(
     "api-transiently-forbidden",
