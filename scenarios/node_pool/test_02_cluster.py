@@ -1,8 +1,8 @@
 """Node groups: the old one keeps its replacements, the new one is there and still empty.
 
-Why: a node that replaces one of the old group must not be taken for a new one, so the *group*
+Why: a node that replaces one of the old group must not be taken for a new one, so the group
 carries the fence label. A node of the new group must not take pods before Cilium is ready, so the
-*group* carries the taint; EKS gives both to every node that it starts.
+group carries the taint; EKS gives both to every node that it starts.
 
 Changes: a label on the old node group; the new node group, with 0 nodes.
 

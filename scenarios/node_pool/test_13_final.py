@@ -82,6 +82,6 @@ def test_leave_the_numbers(reachability, measure, recall):
     lost = reachability.stop()
     measure("time observed", round(lost.seconds, 1), "s")
     for pairs, seconds in lost.pair_seconds.items():
-        measure(f"lost, {pairs}", round(seconds, 3), "pair-seconds", **{"class": pairs})
+        measure("reachability lost", round(seconds, 3), "pair-seconds", **{"class": pairs})
     measure("unanswered by pods on their way out", round(lost.vanished, 3), "s")
     assert lost.samples, "reachability was never sampled, so nothing is known of what was lost"
