@@ -133,7 +133,7 @@ class Answers:
 
     def _churn(self, pods: int, number: int) -> None:
         for index in range(pods):
-            patch = {"status": {"podIP": f"10.{number}.{index // 250}.{index % 250}"}}
+            patch = {"status": {"message": f"round {number}"}}
             self._server.patch(PODS, f"pod-{index}", patch, NAMESPACE, kind="merge", subresource="status")
 
 

@@ -83,9 +83,9 @@ def main() -> None:
                 server.ask(do="churn", pods=arguments.pods, round=number)
                 stored = time.monotonic() - begun
                 last = f"load/pod-{arguments.pods - 1}"
-                prefix = f"10.{number}."
+                said = f"round {number}"
                 wait_until(
-                    lambda: (recorder.state.get("Pod", last) or {})["status"]["podIP"].startswith(prefix),
+                    lambda: (recorder.state.get("Pod", last) or {})["status"].get("message") == said,
                     "the last pod's change",
                 )
                 report(f"{arguments.pods} changes ({stored:.1f} s to store)", begun)
@@ -95,7 +95,9 @@ def main() -> None:
         lines = sum(1 for _ in read_record(folder / "record"))
         report(f"{lines} lines read again", begun)
         print(f"violations {len(judge.violations)}, failure {recorder.failure or 'none'}")
-        print(f"highest memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB")
+        print(
+            f"highest memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB"
+        )
 
 
 if __name__ == "__main__":

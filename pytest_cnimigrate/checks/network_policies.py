@@ -17,6 +17,17 @@ def not_held(policies: Iterable[Object], hold: Collection[str]) -> list[str]:
     ]
 
 
+def not_there(policies: Iterable[Object], hold: Collection[str]) -> list[str]:
+    """Problems: policies that the scenario says to hold back and that do not exist: a name mistyped?"""
+    present = {key_of(policy) for policy in policies}
+    return [
+        f"NetworkPolicy {name} is listed under network_policies.hold in scenario.yaml, but there is none; "
+        "correct the name or take it off the list"
+        for name in hold
+        if name not in present
+    ]
+
+
 def still_present(policies: Iterable[Object]) -> list[str]:
     """Problems: policies that are there although two CNIs are."""
     return [f"NetworkPolicy {key_of(policy)} has not been held back" for policy in policies]

@@ -10,7 +10,7 @@ from urllib.parse import quote
 from pytest_cnimigrate.kube import executing, paths
 from pytest_cnimigrate.kube.errors import KubeError, NotFound, NotServed
 from pytest_cnimigrate.kube.executing import ExecResult
-from pytest_cnimigrate.kube.listing import list_all
+from pytest_cnimigrate.kube.listing import list_all, list_pages
 from pytest_cnimigrate.kube.proxying import ProxyAnswer, proxy_get
 from pytest_cnimigrate.kube.retrying import RetryPolicy, Timeouts
 from pytest_cnimigrate.kube.transport import Request, Transport
@@ -102,7 +102,7 @@ class KubeReader:
         selection = _selection(label_selector, field_selector)
         return Watch(
             self._transport,
-            lambda: list_all(self._transport, resource, namespace, selection),
+            lambda: list_pages(self._transport, resource, namespace, selection),
             resource,
             namespace=namespace,
             query=selection,

@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,6 +15,7 @@ import urllib3
 
 from pytest_cnimigrate.kube import paths
 from pytest_cnimigrate.kube.errors import Gone, KubeError, from_status
+from pytest_cnimigrate.kube.listing import Page
 from pytest_cnimigrate.kube.retrying import Timeouts
 from pytest_cnimigrate.kube.transport import Query, Request, Transport
 from pytest_cnimigrate.model.objects import Object, key_of
@@ -41,8 +42,8 @@ class WatchEvent:
 
 
 class Lister(Protocol):
-    def __call__(self) -> tuple[list[Object], str]:
-        """All objects, and the list's resource version."""
+    def __call__(self) -> Iterable[Page]:
+        """All objects, page by page, and the list's resource version."""
 
 
 class Watch:
@@ -143,18 +144,25 @@ class Watch:
         return error.retriable or (error.status == 403 and self._transport.retries.transient_forbidden)
 
     def _list(self) -> Iterator[WatchEvent]:
-        objects, version = self._lister()
-        fresh = {key_of(obj): obj for obj in objects}
-        for key, old in list(self._known.items()):
-            new = fresh.get(key)
-            if new is None or new["metadata"]["uid"] != old["metadata"]["uid"]:
-                yield self._take("DELETED", old, listed=True)
-        for key, obj in fresh.items():
-            known = self._known.get(key)
-            if known is None:
-                yield self._take("ADDED", obj, listed=True)
-            elif known["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
-                yield self._take("MODIFIED", obj, listed=True)
+        missing: set[str] = set()
+        version = ""
+        for page in self._lister():
+            if page.is_first:
+                missing = set(self._known)
+            version = page.version
+            for obj in page.objects:
+                key = key_of(obj)
+                missing.discard(key)
+                known = self._known.get(key)
+                if known is not None and known["metadata"]["uid"] != obj["metadata"]["uid"]:
+                    yield self._take("DELETED", known, listed=True)
+                    known = None
+                if known is None:
+                    yield self._take("ADDED", obj, listed=True)
+                elif known["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]:
+                    yield self._take("MODIFIED", obj, listed=True)
+        for key in sorted(missing):
+            yield self._take("DELETED", self._known[key], listed=True)
         self._version = version
         yield WatchEvent("SYNCED", {}, listed=True)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
 from pytest_cnimigrate.kube.errors import KubeError
+from pytest_cnimigrate.providers.node_groups import CloudError
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -131,7 +132,7 @@ def wait_for(
 ) -> T:
     """Ask `probe` every `interval` seconds until it is `Ready` `successes` times in a row; its last value.
 
-    The probe says `Ready(value)` or `NotYet(reason)`. A `KubeError` that may pass (`retriable`) counts as
+    The probe says `Ready(value)` or `NotYet(reason)`. A `KubeError` or `CloudError` that may pass (`retriable`) counts as
     `NotYet`; whatever else it raises is raised. `what` completes "waiting for …".
 
     `timeout` is in seconds, or a `Deadline` shared with other waits, whose clock then counts. There is always
@@ -182,7 +183,7 @@ def wait_for(
 def _ask(probe: Probe[T]) -> Ready[T] | NotYet:
     try:
         return probe()
-    except KubeError as error:
+    except (KubeError, CloudError) as error:
         if not error.retriable:
             raise
         return NotYet(str(error))
@@ -193,7 +194,7 @@ def _ask_hope(hopeless: Callable[[], str | None] | None) -> str | None:
         return None
     try:
         return hopeless()
-    except KubeError as error:
+    except (KubeError, CloudError) as error:
         if not error.retriable:
             raise
         # Nobody can say just now; the next look asks again.

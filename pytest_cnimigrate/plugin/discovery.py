@@ -35,7 +35,8 @@ def scenario_files(config: pytest.Config) -> tuple[Path, ...]:
     named = [_absolute(config, text) for text in cast("list[str]", config.getoption("cni_scenario"))]
     for path in named:
         if not path.is_file():
-            raise pytest.UsageError(f"--cni-scenario {path}: there is no such file")
+            there_is = "it is not a file" if path.exists() else "there is no such file"
+            raise pytest.UsageError(f"--cni-scenario {path}: {there_is}")
     if named and config.args_source is not pytest.Config.ArgsSource.ARGS:
         config.args = list(dict.fromkeys(str(path.parent) for path in named))
     found: dict[Path, list[Path]] = {}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
 from pytest_cnimigrate.providers.node_groups import Capacity, CloudError, NodeGroup, NodeGroupSpec
 
@@ -38,6 +38,18 @@ _CLIENT_CONFIG = Config(
 )
 
 
+# botocore has tried these several times by itself before they get here.
+_PASSING_CODES = frozenset(
+    {
+        "RequestLimitExceeded",
+        "RequestTimeout",
+        "Throttling",
+        "ThrottlingException",
+        "TooManyRequestsException",
+    }
+)
+
+
 @contextmanager
 def _errors(action: str) -> Iterator[None]:
     """Turn botocore's errors into `CloudError`s that say what was being done."""
@@ -47,7 +59,12 @@ def _errors(action: str) -> Iterator[None]:
         details = error.response.get("Error", {})
         # One line, also when something that is not AWS answers with a page of HTML.
         message = " ".join(str(details.get("Message")).split())[:500]
-        raise CloudError(f"could not {action}: {details.get('Code')}: {message}") from error
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        retriable = status >= 500 or details.get("Code") in _PASSING_CODES
+        text = f"could not {action}: {details.get('Code')}: {message}"
+        raise CloudError(text, retriable=retriable) from error
+    except (HTTPClientError, ConnectionError) as error:
+        raise CloudError(f"could not {action}: {error}", retriable=True) from error
     except BotoCoreError as error:
         raise CloudError(f"could not {action}: {error}") from error
 

@@ -9,6 +9,11 @@ from typing import Protocol
 class CloudError(Exception):
     """The cloud refused or could not be reached; the text names the call, the object and the reason."""
 
+    def __init__(self, text: str, *, retriable: bool = False) -> None:
+        super().__init__(text)
+        self.retriable = retriable
+        """Whether the same call may well succeed a little later (throttled, unreachable, a 5xx)."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeGroup:

@@ -6,6 +6,7 @@ phase. The model refuses what it does not know, and every error is one line that
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -295,6 +296,7 @@ def load_scenario(path: Path, overrides: Sequence[str] = ()) -> Scenario:
         scenario = documents.validate(document, Scenario)
         scenario._path = path
         _check_phases(scenario, document)
+        _check_faults(scenario, document)
         _check_files(scenario, document)
         scenario._eksctl = load_eksctl(scenario.file(scenario.cluster.eksctl))
         _check_groups(scenario, document)
@@ -331,6 +333,20 @@ def _check_phases(scenario: Scenario, document: documents.Document) -> None:
     for index, phase in enumerate(scenario.phases):
         if phase in scenario.phases[:index]:
             raise document.error(("phases", index), f"{phase} is listed twice")
+
+
+def _check_faults(scenario: Scenario, document: documents.Document) -> None:
+    if not scenario.simulator.faults:
+        return
+    # Only now: it brings the whole simulator, which knows the faults where they can happen.
+    from pytest_cnimigrate.providers.sim_faults import known_faults
+
+    known = known_faults()
+    for index, fault in enumerate(scenario.simulator.faults):
+        if fault not in known:
+            close = difflib.get_close_matches(fault, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "known are " + ", ".join(known)
+            raise document.error(("simulator", "faults", index), f"no fault is named {fault!r}; {hint}")
 
 
 def _check_files(scenario: Scenario, document: documents.Document) -> None:

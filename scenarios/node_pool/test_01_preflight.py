@@ -85,7 +85,8 @@ def test_every_network_policy_will_be_held(cluster, scenario, expect, evidence):
     """Every NetworkPolicy is on the list of those to be held back"""
     policies = cluster.kube.list(NETWORK_POLICIES)
     evidence("network policies", policies)
-    expect(network_policies.not_held(policies, scenario.network_policies.hold))
+    hold = scenario.network_policies.hold
+    expect(network_policies.not_held(policies, hold), network_policies.not_there(policies, hold))
 
 
 def test_every_pod_can_be_created_anew(cluster, old_nodes, expect):

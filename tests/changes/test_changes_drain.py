@@ -170,7 +170,8 @@ def test_a_pod_that_does_not_end_is_evicted_once_and_named(cluster, journal):
     with pytest.raises(ChangeError) as caught:
         migrate(drain("n", timeout=0.1))
     assert str(caught.value) == (
-        "n not empty after 0.1 s: 1 pod is still terminating (shop/web-1); look at finalizers and grace periods"
+        "n not empty after 0.1 s: 1 pod is still terminating (shop/web-1); "
+        "look at finalizers and grace periods"
     )
     assert stuck.evicted == ["u1"]
 

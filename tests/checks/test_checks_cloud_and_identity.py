@@ -244,3 +244,10 @@ def test_a_policy_that_has_not_been_held_or_is_not_back_is_named():
     assert network_policies.missing([policy("b")], ["shop/a", "shop/b"]) == [
         "NetworkPolicy shop/a is not back"
     ]
+
+
+def test_a_policy_on_the_list_that_does_not_exist_is_named_before_anything_is_touched():
+    assert network_policies.not_there([policy("a")], ["shop/a"]) == []
+    (problem,) = network_policies.not_there([policy("a")], ["shop/a", "shop/typo"])
+    assert "shop/typo" in problem
+    assert "network_policies.hold" in problem

@@ -143,7 +143,7 @@ def test_a_stopped_watch_does_not_begin(api, client):
 
 
 def test_a_silence_longer_than_the_servers_own_limit_is_taken_for_a_dead_connection(api, client):
-    from pytest_cnimigrate.kube.listing import list_all
+    from pytest_cnimigrate.kube.listing import list_pages
     from pytest_cnimigrate.kube.watching import Watch
 
     api.will(
@@ -155,7 +155,7 @@ def test_a_silence_longer_than_the_servers_own_limit_is_taken_for_a_dead_connect
     transport = client._transport
     watch = Watch(
         transport,
-        lambda: list_all(transport, NODES),
+        lambda: list_pages(transport, NODES),
         NODES,
         on_interruption=heard.append,
         server_timeout=0,

@@ -8,6 +8,7 @@ import boto3
 import pytest
 from embedded_rig import NAME, REGION, eventually
 
+from pytest_cnimigrate.observe.waiting import Ready, wait_for
 from pytest_cnimigrate.providers.aws import EksNodeGroups
 from pytest_cnimigrate.providers.node_groups import CloudError, NodeGroupSpec
 
@@ -249,3 +250,31 @@ def test_a_described_group_can_be_compared_and_not_changed(groups):
     assert groups.find("ng-1") == groups.find("ng-1")
     with pytest.raises(dataclasses.FrozenInstanceError):
         groups.find("ng-1").desired = 7
+
+
+def test_a_cloud_that_cannot_be_reached_may_be_asked_again_and_a_refusal_may_not(groups):
+    session = boto3.Session("id", "secret", region_name=REGION)
+    nowhere = EksNodeGroups(session, NAME, endpoint_url="http://127.0.0.1:1")
+    with pytest.raises(CloudError, match="could not describe node group ng-1") as caught:
+        nowhere.find("ng-1")
+    assert caught.value.retriable
+    nowhere.close()
+
+    with pytest.raises(CloudError, match="desired") as caught:
+        groups.scale("ng-1", minimum=0, maximum=1, desired=99)
+    assert not caught.value.retriable
+
+
+def test_waiting_goes_on_while_the_cloud_throttles():
+    answers = [CloudError("throttled", retriable=True), Ready("there")]
+
+    def probe():
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert wait_for(probe, what="a group", timeout=5, interval=0.001) == "there"
+    answers = [CloudError("forbidden")]
+    with pytest.raises(CloudError, match="forbidden"):
+        wait_for(probe, what="a group", timeout=5, interval=0.001)

@@ -13,6 +13,7 @@ from pytest_cnimigrate.observe.invariants.ledger import Ledger, read_changes
 from pytest_cnimigrate.observe.record.lines import Line, Mark, Transition
 from pytest_cnimigrate.observe.record.reading import replay
 from pytest_cnimigrate.observe.record.state import State
+from pytest_cnimigrate.observe.record.writing import record_files
 
 _SETTLING = timedelta(seconds=2)
 """After a gap, what happened meanwhile comes in all at once; only then does it count how long things last."""
@@ -35,6 +36,21 @@ class Judge:
         self._gaps: set[str] = set()
         self._settled: datetime | None = None
         self._state = State()
+
+    def catch_up(self, folder: Path) -> None:
+        """Hear what a folder's record holds already, before a recorder goes on with it.
+
+        Violations in it have been told by whoever recorded it, so `on_violation` is not called for them.
+        """
+        if not record_files(folder):
+            return
+        told, self._on_violation = self._on_violation, None
+        try:
+            state = State()
+            for line in replay(folder, state):
+                self.hear(line, state)
+        finally:
+            self._on_violation = told
 
     def hear(self, line: Line, state: State) -> None:
         """Judge the next line of the record; `state` is what it has led to."""

@@ -33,7 +33,7 @@ Listener: TypeAlias = Callable[[Line, State], None]
 Ticker: TypeAlias = Callable[[datetime], None]
 """Hears several times a second that time has passed, in the recorder's thread."""
 
-_WAITING = 5000
+_WAITING = 500
 """Arrivals that may wait for the recorder's thread. More, and streams stop reading: memory stays bounded."""
 _IDLE = 0.2
 """Seconds without news after which there is time for other things."""
