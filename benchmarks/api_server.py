@@ -5,8 +5,8 @@
     {"do": "churn", "pods": 1000, "round": 1}        change the status of that many pods
     {"do": "count"}                                  nothing: only the numbers that every answer gives
 
-Each answer is a line of JSON: `at` is the monotonic clock right after the change, which on Linux all processes
-of a machine share; `watches` are open at present; `requests` were made so far, watches included.
+Each answer is a line of JSON: `at` is the monotonic clock right after the change, which on Linux all
+processes of a machine share; `watches` are open at present; `requests` were made so far, watches included.
 """
 
 from __future__ import annotations

@@ -34,16 +34,17 @@ LIMIT = 600.0
 
 
 def megabytes() -> float:
-    """This process' memory at present."""
+    """The memory of this process at present."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * resource.getpagesize() / 1e6
 
 
-def wait_until(condition: object, what: str) -> None:
+def wait_for_change(recorder: Recorder, pod: str, message: str) -> None:
+    """Wait until the record knows that a pod's status says this."""
     deadline = time.monotonic() + LIMIT
-    while not condition():  # type: ignore[operator]  # a plain callable
+    while (recorder.state.get("Pod", pod) or {})["status"].get("message") != message:
         if time.monotonic() > deadline:
-            raise SystemExit(f"gave up waiting for {what}")
+            raise SystemExit(f"gave up waiting for the record of {pod}")
         time.sleep(0.01)
 
 
@@ -83,21 +84,16 @@ def main() -> None:
                 server.ask(do="churn", pods=arguments.pods, round=number)
                 stored = time.monotonic() - begun
                 last = f"load/pod-{arguments.pods - 1}"
-                said = f"round {number}"
-                wait_until(
-                    lambda: (recorder.state.get("Pod", last) or {})["status"].get("message") == said,
-                    "the last pod's change",
-                )
+                wait_for_change(recorder, last, f"round {number}")
                 report(f"{arguments.pods} changes ({stored:.1f} s to store)", begun)
             begun = time.monotonic()
         report("stopped", begun)
         begun = time.monotonic()
         lines = sum(1 for _ in read_record(folder / "record"))
         report(f"{lines} lines read again", begun)
+        highest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(f"violations {len(judge.violations)}, failure {recorder.failure or 'none'}")
-        print(
-            f"highest memory of this process {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3:.0f} MB"
-        )
+        print(f"highest memory of this process {highest:.0f} MB")
 
 
 if __name__ == "__main__":

@@ -12,7 +12,10 @@ from pytest_cnimigrate.run.change import Captured, Change, Worksite
 
 @dataclass(frozen=True, slots=True)
 class CordonNode(Change):
-    """Mark one node unschedulable. Pods that run there, those of DaemonSets included, stay."""
+    """Mark one node unschedulable. Pods that run there, those of DaemonSets included, stay.
+
+    A node that has gone meanwhile takes no pods either: large groups lose and replace nodes at any time.
+    """
 
     kind: ClassVar[str] = "cordon-node"
 
@@ -22,10 +25,12 @@ class CordonNode(Change):
         return f"cordon node {self.node}"
 
     def holds(self, cluster: Cluster) -> bool:
-        return bool(cluster.kube.get(NODES, self.node)["spec"].get("unschedulable"))
+        node = cluster.kube.find(NODES, self.node)
+        return node is None or bool(node["spec"].get("unschedulable"))
 
     def apply(self, site: Worksite) -> None:
         site.cluster.kube.patch(NODES, self.node, {"spec": {"unschedulable": True}})
 
     def undo(self, site: Worksite, captured: Captured) -> None:
-        site.cluster.kube.patch(NODES, self.node, {"spec": {"unschedulable": None}})
+        if site.cluster.kube.find(NODES, self.node) is not None:
+            site.cluster.kube.patch(NODES, self.node, {"spec": {"unschedulable": None}})

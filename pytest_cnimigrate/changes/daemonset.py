@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 from pytest_cnimigrate.changes.restoring import as_manifest
 from pytest_cnimigrate.checks import affinity
-from pytest_cnimigrate.checks.workloads import pods_that_need_the_node
+from pytest_cnimigrate.checks.workloads import is_finished, pods_that_need_the_node
 from pytest_cnimigrate.kube.errors import Invalid
-from pytest_cnimigrate.model.objects import Object, name_of, namespace_of
+from pytest_cnimigrate.model.objects import Object, controller_of, name_of, namespace_of, uid_of
 from pytest_cnimigrate.model.resources import DAEMON_SETS, NODES, PODS
 from pytest_cnimigrate.providers.cluster import Cluster
 from pytest_cnimigrate.run.change import Captured, Change, ChangeError, Worksite
@@ -80,7 +80,10 @@ class FenceDaemonSet(Change):
 
 @dataclass(frozen=True, slots=True)
 class DeleteDaemonSet(Change):
-    """Delete a CNI's DaemonSet, unless a pod on the nodes that it serves still depends on it."""
+    """Delete a CNI's DaemonSet, unless a pod on the nodes that it serves still depends on it.
+
+    Those are the nodes that the selector names, and any other on which the DaemonSet has a pod.
+    """
 
     kind: ClassVar[str] = "delete-daemonset"
 
@@ -96,12 +99,15 @@ class DeleteDaemonSet(Change):
         return cluster.kube.find(DAEMON_SETS, self.name, self.namespace) is None
 
     def refusal(self, cluster: Cluster) -> str:
+        pods = cluster.kube.list(PODS)
+        daemonset = uid_of(cluster.kube.get(DAEMON_SETS, self.name, self.namespace))
         nodes = {name_of(node) for node in cluster.kube.list(NODES, label_selector=self.nodes)}
-        needing = [
-            pod
-            for pod in pods_that_need_the_node(cluster.kube.list(PODS))
-            if pod["spec"]["nodeName"] in nodes
-        ]
+        nodes |= {
+            pod["spec"].get("nodeName", "")
+            for pod in pods
+            if not is_finished(pod) and (controller_of(pod) or {}).get("uid") == daemonset
+        }
+        needing = [pod for pod in pods_that_need_the_node(pods) if pod["spec"]["nodeName"] in nodes]
         if not needing:
             return ""
         named = ", ".join(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from pytest_cnimigrate.checks.workloads import irreplaceable, is_evictable, uses_empty_dir
-from pytest_cnimigrate.kube.errors import Conflict, NotFound, ServerError, TooManyRequests
+from pytest_cnimigrate.kube.errors import Conflict, NoAnswer, NotFound, ServerError, TooManyRequests
 from pytest_cnimigrate.model.objects import Object, is_terminating, key_of, name_of, namespace_of, uid_of
 from pytest_cnimigrate.model.resources import NODES, PODS
 from pytest_cnimigrate.observe.waiting import NotYet, Ready, WaitTimeout, wait_for
@@ -36,7 +36,8 @@ class DrainNodes(Change):
 
     def refusal(self, cluster: Cluster) -> str:
         for node in self.nodes:
-            if not cluster.kube.get(NODES, node)["spec"].get("unschedulable"):
+            present = cluster.kube.find(NODES, node)
+            if present is not None and not present["spec"].get("unschedulable"):
                 return f"node {node} is not cordoned, so evicted pods could come back to it; cordon it first"
         alone = irreplaceable(self._pods(cluster))
         if alone:
@@ -131,7 +132,8 @@ class _Drain:
             return ""  # gone, or another pod has its name by now; the next round sees
         except TooManyRequests as error:
             return error.cause.message if error.cause else error.message
-        except ServerError as error:
-            # Among others for a pod that is covered by two budgets.
+        except (ServerError, NoAnswer) as error:
+            # Among others for a pod that is covered by two budgets. Without an answer nobody knows whether
+            # the pod goes; asking for the eviction of the same uid once more does no harm.
             return error.message
         return ""

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from pytest_cnimigrate.observe.waiting import NotYet, Ready, WaitTimeout, wait_for
 from pytest_cnimigrate.providers.cluster import Cluster
-from pytest_cnimigrate.providers.node_groups import NodeGroup, NodeGroupSpec
+from pytest_cnimigrate.providers.node_groups import CloudBusyError, NodeGroup, NodeGroupSpec
 from pytest_cnimigrate.run.change import Captured, Change, ChangeError, Worksite
 
 _UNUSABLE = frozenset({"DELETING", "CREATE_FAILED", "DELETE_FAILED"})
 """States in which a node group is as good as not there, yet takes the name."""
+
+_BUSY = frozenset({"CREATING", "UPDATING"})
+
+BUSY_SECONDS = 1200.0
+"""How long another update of the group, ours or somebody else's, is waited for."""
 
 
 def _existing(cluster: Cluster, name: str) -> NodeGroup:
@@ -20,6 +27,47 @@ def _existing(cluster: Cluster, name: str) -> NodeGroup:
             f"cluster {cluster.name} has no node group {name}; check the names in scenario.yaml"
         )
     return group
+
+
+def _once_idle(site: Worksite, name: str, act: Callable[[], None]) -> None:
+    """Do something to a node group as soon as nothing else is under way there.
+
+    EKS takes one update of a group at a time and refuses others until it is over (ResourceInUseException):
+    https://docs.aws.amazon.com/eks/latest/APIReference/API_UpdateNodegroupConfig.html
+    """
+
+    def attempt() -> Ready[None] | NotYet:
+        group = site.cluster.node_groups.find(name)
+        if group is not None and group.status in _BUSY:
+            return NotYet(f"node group {name} is {group.status}")
+        try:
+            act()
+        except CloudBusyError as error:
+            return NotYet(str(error))
+        return Ready(None)
+
+    try:
+        wait_for(
+            attempt,
+            what=f"node group {name} to take another change",
+            timeout=BUSY_SECONDS,
+            interval=site.cluster.poll_interval,
+            on_progress=site.note,
+        )
+    except WaitTimeout as error:
+        raise ChangeError(str(error)) from None
+
+
+def _delete(site: Worksite, name: str) -> None:
+    groups = site.cluster.node_groups
+
+    def act() -> None:
+        # An attempt before this one may have been accepted although its answer was lost.
+        group = groups.find(name)
+        if group is not None and group.status != "DELETING":
+            groups.delete(name)
+
+    _once_idle(site, name, act)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +119,7 @@ class CreateNodeGroup(Change):
                 f"node group {self.name} still wants {group.desired} nodes, on which pods may run; "
                 "move them away and scale it to 0 first"
             )
-        site.cluster.node_groups.delete(self.name)
+        _delete(site, self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +143,13 @@ class LabelNodeGroup(Change):
         return {"labels": {key: present.get(key) for key in self.labels}}
 
     def apply(self, site: Worksite) -> None:
-        site.cluster.node_groups.label(self.name, add=self.labels)
+        _once_idle(site, self.name, lambda: site.cluster.node_groups.label(self.name, add=self.labels))
 
     def undo(self, site: Worksite, captured: Captured) -> None:
         before: dict[str, str | None] = captured["labels"]
-        site.cluster.node_groups.label(
-            self.name,
-            add={key: value for key, value in before.items() if value is not None},
-            remove=tuple(key for key, value in before.items() if value is None),
-        )
+        add = {key: value for key, value in before.items() if value is not None}
+        remove = tuple(key for key, value in before.items() if value is None)
+        _once_idle(site, self.name, lambda: site.cluster.node_groups.label(self.name, add=add, remove=remove))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,19 +173,18 @@ class ScaleNodeGroup(Change):
 
     def apply(self, site: Worksite) -> None:
         group = _existing(site.cluster, self.name)
-        site.cluster.node_groups.scale(
-            self.name,
-            minimum=min(group.minimum, self.desired),
-            maximum=max(group.maximum, self.desired),
-            desired=self.desired,
-        )
+        minimum, maximum = min(group.minimum, self.desired), max(group.maximum, self.desired)
+        self._scale(site, minimum=minimum, maximum=maximum, desired=self.desired)
 
     def undo(self, site: Worksite, captured: Captured) -> None:
-        site.cluster.node_groups.scale(
+        self._scale(site, **captured)
+
+    def _scale(self, site: Worksite, *, minimum: int, maximum: int, desired: int) -> None:
+        groups = site.cluster.node_groups
+        _once_idle(
+            site,
             self.name,
-            minimum=captured["minimum"],
-            maximum=captured["maximum"],
-            desired=captured["desired"],
+            lambda: groups.scale(self.name, minimum=minimum, maximum=maximum, desired=desired),
         )
 
 
@@ -163,7 +208,7 @@ class DeleteNodeGroup(Change):
         return f"it still wants {desired} nodes; scale it to 0 first" if desired else ""
 
     def apply(self, site: Worksite) -> None:
-        site.cluster.node_groups.delete(self.name)
+        _delete(site, self.name)
 
     def undo(self, site: Worksite, captured: Captured) -> None:
         raise ChangeError(f"a deleted node group cannot be brought back; create {self.name} anew")

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 from pytest_cnimigrate.checks.workloads import is_finished, uses_host_network
 from pytest_cnimigrate.kube.client import KubeReader
 from pytest_cnimigrate.kube.errors import KubeError
-from pytest_cnimigrate.model.objects import Object, is_terminating, key_of, name_of, namespace_of
+from pytest_cnimigrate.model.objects import Object, is_terminating, key_of, name_of, namespace_of, uid_of
 from pytest_cnimigrate.model.resources import CILIUM_ENDPOINTS, PODS
 
 AGENT_SELECTOR = "k8s-app=cilium"
 OPERATOR_SELECTOR = "io.cilium/app=operator"
 CNI_FILE = "05-cilium.conflist"
 """Cilium's CNI configuration file, by this name since 1.14."""
+
+_ASKED_AT_ONCE = 16
 
 # The chart writes "0"; from 1.19 on an interval has a unit.
 _WATCHER_IS_OFF = frozenset({"0", "0s"})
@@ -69,39 +72,38 @@ def agent_not_owning_cni(kube: KubeReader, agents: Iterable[Object]) -> list[str
     say only that an agent was Ready once. Agents that have ended or are on their way out are not asked; that
     there is nobody to ask is a problem too.
     """
-    problems = []
     present = [pod for pod in agents if not (is_terminating(pod) or is_finished(pod))]
     if not present:
         return ["there is no Cilium agent that could say whether it owns its node's CNI configuration"]
-    for pod in present:
-        node = pod["spec"].get("nodeName", "(none)")
-        command = ["cilium-dbg", "status", "-o", "json"]
-        try:
-            result = kube.exec(name_of(pod), namespace_of(pod), command, container="cilium-agent")
-        except KubeError as error:
-            problems.append(f"node {node}: agent {name_of(pod)} cannot be asked: {error}")
-            continue
-        if result.exit_code != 0:
-            problems.append(
-                f"node {node}: agent {name_of(pod)} does not answer: {result.stderr.strip()[:200]}"
-            )
-            continue
-        try:
-            status = json.loads(result.stdout)["cni-file"]
-        except (ValueError, TypeError):
-            problems.append(
-                f"node {node}: agent {name_of(pod)} answers with something that is not its status in JSON"
-            )
-            continue
-        except KeyError:
-            status = {}
-        # The state is spelled `Ok` by the agent; older ones said `ok`.
-        if str(status.get("state", "")).lower() != "ok" or CNI_FILE not in status.get("msg", ""):
-            problems.append(
-                f"node {node}: Cilium does not own the CNI configuration: cni-file is "
-                f"{status.get('state', 'absent')} ({status.get('msg', 'no message')})"
-            )
-    return problems
+    # A command takes about a second on a real node: one after the other, 200 nodes would take minutes, and
+    # a wait with a limit would look only once.
+    with ThreadPoolExecutor(min(_ASKED_AT_ONCE, len(present)), thread_name_prefix="cilium-status") as pool:
+        return [problem for problem in pool.map(lambda pod: _not_owning(kube, pod), present) if problem]
+
+
+def _not_owning(kube: KubeReader, agent: Object) -> str:
+    """Why this agent does not own its node's CNI configuration, or "" if it does."""
+    node = agent["spec"].get("nodeName", "(none)")
+    command = ["cilium-dbg", "status", "-o", "json"]
+    try:
+        result = kube.exec(name_of(agent), namespace_of(agent), command, container="cilium-agent")
+    except KubeError as error:
+        return f"node {node}: agent {name_of(agent)} cannot be asked: {error}"
+    if result.exit_code != 0:
+        return f"node {node}: agent {name_of(agent)} does not answer: {result.stderr.strip()[:200]}"
+    try:
+        status = json.loads(result.stdout)["cni-file"]
+    except (ValueError, TypeError):
+        return f"node {node}: agent {name_of(agent)} answers with something that is not its status in JSON"
+    except KeyError:
+        status = {}
+    # The state is spelled `Ok` by the agent; older ones said `ok`.
+    if str(status.get("state", "")).lower() == "ok" and CNI_FILE in status.get("msg", ""):
+        return ""
+    return (
+        f"node {node}: Cilium does not own the CNI configuration: cni-file is "
+        f"{status.get('state', 'absent')} ({status.get('msg', 'no message')})"
+    )
 
 
 def node_objects_wrong(
@@ -173,19 +175,27 @@ def unmanaged_pods(kube: KubeReader, nodes: Collection[str]) -> list[str]:
 def unmanaged(pods: Iterable[Object], endpoints: Iterable[Object], nodes: Collection[str]) -> list[str]:
     """Problems: running pods on Cilium's nodes without a ready CiliumEndpoint.
 
-    A CiliumEndpoint has its pod's name; one that exists means that Cilium manages the pod.
+    A CiliumEndpoint has its pod's name; one that exists means that Cilium manages the pod. It is owned by the
+    pod: a StatefulSet's new pod has the name of the one before, whose endpoint may still be there.
     """
-    states: Mapping[str, str] = {
-        key_of(endpoint): (endpoint.get("status") or {}).get("state", "") for endpoint in endpoints
-    }
+    present = {key_of(endpoint): endpoint for endpoint in endpoints}
     problems = []
     for pod in pods:
         if pod["spec"].get("nodeName") not in nodes or not is_manageable(pod):
             continue
-        state = states.get(key_of(pod))
+        endpoint = present.get(key_of(pod))
         where = f"pod {key_of(pod)} on node {pod['spec']['nodeName']}"
-        if state is None:
+        if endpoint is None:
             problems.append(f"{where} is not managed by Cilium (no CiliumEndpoint)")
-        elif state != "ready":
+            continue
+        state = (endpoint.get("status") or {}).get("state", "")
+        if state != "ready":
             problems.append(f"{where}: its CiliumEndpoint is {state or 'without a state'}")
+        elif not _is_of(endpoint, pod):
+            problems.append(f"{where}: the CiliumEndpoint of its name is of another pod, one before it")
     return problems
+
+
+def _is_of(endpoint: Object, pod: Object) -> bool:
+    owners = {owner["uid"] for owner in endpoint["metadata"].get("ownerReferences") or ()}
+    return not owners or uid_of(pod) in owners

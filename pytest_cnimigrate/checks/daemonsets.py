@@ -36,6 +36,22 @@ def rollout_problems(daemonset: Object, *, desired: int | None = None) -> list[s
     return problems
 
 
+def short_of_pods(daemonsets: Iterable[Object]) -> list[str]:
+    """Problems: DaemonSets that lack pods, or ready ones, on nodes that they want to be on.
+
+    One that no node admits lacks none; nor does one whose pods are to be replaced by hand (OnDelete).
+    """
+    problems = []
+    for daemonset in daemonsets:
+        status = daemonset.get("status") or {}
+        wanted, available = status.get("desiredNumberScheduled", 0), status.get("numberAvailable", 0)
+        if status.get("observedGeneration", 0) < daemonset["metadata"].get("generation", 0):
+            problems.append(f"DaemonSet {key_of(daemonset)}: its controller has not seen its last change yet")
+        elif available != wanted:
+            problems.append(f"DaemonSet {key_of(daemonset)}: {available} of {wanted} pods available")
+    return problems
+
+
 def deployment_rollout_problems(deployment: Object) -> list[str]:
     """Problems: why a Deployment's rollout is not finished, as `kubectl rollout status` judges it."""
     name = f"Deployment {key_of(deployment)}"

@@ -18,7 +18,8 @@ def taints_of(node: Object) -> list[Object]:
     return taints
 
 
-def _in_words(taint: Mapping[str, str]) -> str:
+def in_words(taint: Mapping[str, str]) -> str:
+    """A taint as kubectl writes it."""
     value = f"={taint['value']}" if taint.get("value") else ""
     return f"{taint['key']}{value}:{taint['effect']}"
 
@@ -58,7 +59,7 @@ def not_waiting_for_a_cni(nodes: Iterable[Object]) -> list[str]:
             problems.append(
                 f"node {name_of(node)} is Ready although Cilium is not installed: another CNI has taken it"
             )
-        elif "cni plugin not initialized" not in ready.get("message", ""):
+        elif ready["status"] != "False" or "NetworkPluginNotReady" not in ready.get("message", ""):
             problems.append(
                 f"node {name_of(node)} is not Ready, but not for want of a CNI: "
                 f"{ready.get('message') or ready.get('reason')}"
@@ -74,8 +75,8 @@ def without_taint(nodes: Iterable[Object], taint: Mapping[str, str]) -> list[str
         present = taints_of(node)
         if any(_is_same(other, taint) for other in present):
             continue
-        listed = ", ".join(_in_words(other) for other in present) or "none"
-        problems.append(f"node {name_of(node)} lacks the taint {_in_words(taint)}; it has: {listed}")
+        listed = ", ".join(in_words(other) for other in present) or "none"
+        problems.append(f"node {name_of(node)} lacks the taint {in_words(taint)}; it has: {listed}")
     return problems if nodes else NO_NODES
 
 
@@ -87,7 +88,7 @@ def _is_same(one: Mapping[str, str], other: Mapping[str, str]) -> bool:
 def with_taint_key(nodes: Iterable[Object], key: str) -> list[str]:
     """Problems: nodes that still carry a taint with this key, whatever its value and effect."""
     return [
-        f"node {name_of(node)} still has the taint {_in_words(taint)}"
+        f"node {name_of(node)} still has the taint {in_words(taint)}"
         for node in nodes
         for taint in taints_of(node)
         if taint["key"] == key
@@ -153,7 +154,7 @@ def without_cilium_condition(nodes: Iterable[Object]) -> list[str]:
 def unexpected_taints(nodes: Iterable[Object], *, allowed: Collection[Mapping[str, str]] = ()) -> list[str]:
     """Problems: taints on nodes, but for those that are `allowed` (they are there for good)."""
     return [
-        f"node {name_of(node)} has the taint {_in_words(taint)}"
+        f"node {name_of(node)} has the taint {in_words(taint)}"
         for node in nodes
         for taint in taints_of(node)
         if not any(_is_same(taint, other) for other in allowed)

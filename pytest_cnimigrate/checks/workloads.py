@@ -74,6 +74,16 @@ def irreplaceable(pods: Iterable[Object]) -> list[str]:
     ]
 
 
+def keeping_data(pods: Iterable[Object], *, allowed: bool) -> list[str]:
+    """Problems: pods whose data on their node would be lost, unless the scenario has `allowed` that."""
+    return [
+        f"pod {key_of(pod)} on node {pod['spec'].get('nodeName')} keeps data in an emptyDir volume, which "
+        "would be lost when it moves; set drain.delete_emptydir_data to allow that"
+        for pod in pods
+        if not allowed and is_evictable(pod) and uses_empty_dir(pod)
+    ]
+
+
 def blocking_budgets(budgets: Iterable[Object], pods: Collection[Object]) -> list[str]:
     """Problems: disruption budgets that allow no eviction of pods which have to be moved.
 
@@ -118,6 +128,14 @@ def incomplete(workloads: Iterable[Object]) -> list[str]:
     problems = []
     for workload in workloads:
         status = workload.get("status") or {}
+        generation = workload["metadata"].get("generation", 0)
+        if status.get("observedGeneration", 0) < generation:
+            # The figures are of an older specification: an autoscaler or a person has just changed it.
+            problems.append(
+                f"{workload['kind']} {key_of(workload)}: its controller has not seen generation "
+                f"{generation} yet"
+            )
+            continue
         wanted = workload["spec"].get("replicas", 1)
         field = "availableReplicas" if workload["kind"] == "Deployment" else "readyReplicas"
         if status.get(field, 0) != wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import ipaddress
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,8 +29,12 @@ def connect(
     *,
     timeouts: Timeouts | None = None,
     retries: RetryPolicy | None = None,
+    ended: Callable[[], str] | None = None,
 ) -> KubeClient:
     """A client for one context of a kubeconfig (its current one, if none is named). Sends nothing yet.
+
+    `ended` is for a server that the caller has started: it says why that server will never answer again, or
+    "". Then requests fail at once with `ServerEnded`, which nobody waits on.
 
     Close it when done. Raises `KubeConfigError`, one line that says what is wrong with the file.
     """
@@ -55,7 +60,7 @@ def connect(
         configuration.proxy = None
     api_client = ApiClient(configuration)
     api_client.user_agent = f"pytest-cnimigrate/{importlib.metadata.version('pytest-cnimigrate')}"
-    return KubeClient(Transport(api_client, timeouts=timeouts, retries=retries))
+    return KubeClient(Transport(api_client, timeouts=timeouts, retries=retries, ended=ended))
 
 
 def _load(kubeconfig: Path) -> dict[str, Any]:

@@ -192,6 +192,10 @@ class ApiUnreachable(NoAnswer):
     advice = "Check that the API server runs and that this machine can reach its address."
 
 
+class ServerEnded(KubeError):
+    """The server has ended for good, by the word of whoever started it: nobody need wait for it."""
+
+
 class Untrusted(KubeError):
     """The server's certificate does not fit: another server answers there, or the kubeconfig is outdated."""
 

@@ -26,6 +26,7 @@ from pytest_cnimigrate.kube.errors import (
     KubeError,
     MutationRefusedError,
     NoAnswer,
+    ServerEnded,
     Untrusted,
     from_status,
 )
@@ -75,7 +76,10 @@ REVIEWS = frozenset(
 
 
 class Transport:
-    """Sends requests; may be shared by threads. `read_only` copies refuse whatever could change something."""
+    """Sends requests; may be shared by threads. `read_only` copies refuse whatever could change something.
+
+    `ended` is asked when there was no answer: why there never will be one again, or "".
+    """
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Transport:
         retries: RetryPolicy | None = None,
         read_only: bool = False,
         sleep: Callable[[float], object] = time.sleep,
+        ended: Callable[[], str] | None = None,
         authentication: threading.Lock | None = None,
     ) -> None:
         self.api_client = api_client
@@ -92,6 +97,7 @@ class Transport:
         self.retries = retries or RetryPolicy()
         self.read_only = read_only
         self.sleep = sleep
+        self._ended = ended
         # The client refreshes tokens while it builds a request, and is not careful about threads there.
         self._authentication = authentication or threading.Lock()
 
@@ -113,6 +119,7 @@ class Transport:
             retries=retries or self.retries,
             read_only=read_only or self.read_only,
             sleep=self.sleep,
+            ended=self._ended,
             authentication=self._authentication,
         )
 
@@ -168,6 +175,11 @@ class Transport:
                     raise self._failure(request, Answer(response.status, response.data, response.headers))
                 yield response
                 clean = True
+        except NoAnswer as error:
+            why = self._ended() if self._ended else ""
+            if why:
+                raise ServerEnded(error.attempt, why) from error
+            raise
         finally:
             if response is not None:
                 # A connection with an unread rest cannot be used again.

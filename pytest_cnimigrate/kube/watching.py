@@ -56,7 +56,7 @@ class Watch:
     begun to tell again. What cannot heal (403, 404, …) is raised, as is any failure of the very first list.
 
     `keep` says what is remembered of each object to find those differences (client-go's transform): it must
-    leave name, namespace, uid and resourceVersion, and what it leaves is what a DELETED found by a list shows.
+    leave name, namespace, uid and resourceVersion; what it leaves is what a DELETED found by a list shows.
     """
 
     def __init__(
@@ -129,6 +129,10 @@ class Watch:
                 if self._on_interruption is not None:
                     self._on_interruption(error)
                 self._version = ""
+                failures += 1
+                if failures > 1:
+                    # It forgets faster than we can list: no reason to list in a hot loop.
+                    self._stopped.wait(self._transport.retries.backoff(failures - 1))
             except KubeError as error:
                 if self._stopped.is_set():
                     return
@@ -188,9 +192,9 @@ class Watch:
         )
         timeouts = Timeouts(self._transport.timeouts.connect, self._server_timeout + self._read_slack)
         with self._transport.open(request, timeouts=timeouts) as response:
-            if not self._register(response):
-                return
             try:
+                if not self._register(response):
+                    return
                 if self._on_connected is not None:
                     self._on_connected()
                 for line in _lines(response):
@@ -201,6 +205,9 @@ class Watch:
                         yield event
             finally:
                 self._register(None)
+                if self._stopped.is_set():
+                    # What is left unread would be taken for the answer to the connection's next request.
+                    response.close()
 
     def _register(self, response: urllib3.BaseHTTPResponse | None) -> bool:
         """Let `stop()` reach the connection; False when it has been called already."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,29 @@ def of(matrix: Matrix) -> list[str]:
         *_gaps(matrix, State.ABSENT, "without a result so far"),
         *_gaps(matrix, State.STALE, "with an old result only"),
     ]
+
+
+def of_targets(matrix: Matrix, protocols: Collection[str]) -> list[str]:
+    """What is wrong with the probes of targets: each pod must answer, with a target of every protocol.
+
+    A pod that does not answer, or has nothing to probe, has not shown that its targets can be reached.
+    """
+    if not matrix.pods:
+        return of(matrix)
+    aimed: dict[str, set[str]] = {pod.name: set() for pod in matrix.pods}
+    for pod, result in matrix.probes():
+        aimed[pod.name].add(result.protocol)
+    silent = {pod.name for pod, _ in matrix.silent()}
+    lines = [*_failed_probes(matrix), *missing(matrix), *_silent_pods(matrix)]
+    for protocol in sorted(protocols):
+        without = [pod for pod in matrix.pods if pod.name not in silent and protocol not in aimed[pod.name]]
+        if without:
+            lines.append(
+                f"{_many(len(without), 'goldpinger pod')} without a {protocol} target, e.g. {without[0]}: "
+                "nothing was measured; set HOSTS_TO_RESOLVE, TCP_TARGETS and HTTP_TARGETS in goldpinger's "
+                "manifests (goldpinger before 3.6.0 knows only names)"
+            )
+    return lines
 
 
 def missing(matrix: Matrix) -> list[str]:

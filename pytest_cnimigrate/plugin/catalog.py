@@ -124,7 +124,9 @@ def phase_modules(scenario: Scenario) -> dict[str, Path]:
     for number, phase in enumerate(scenario.phases, start=1):
         if phase not in modules:
             # As the others are numbered: in tens, which leaves room, or one by one.
-            in_tens = all(path.name[len("test_") :].partition("_")[0].endswith("0") for path in modules.values())
+            in_tens = all(
+                path.name[len("test_") :].partition("_")[0].endswith("0") for path in modules.values()
+            )
             expected = f"test_{number * 10 if in_tens else number:02}_{phase.replace('-', '_')}.py"
             raise pytest.UsageError(
                 f"{scenario.path} lists phase {phase}, which has no module: "

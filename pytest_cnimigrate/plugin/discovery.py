@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import cast
@@ -20,6 +20,11 @@ _DEPTH = 4
 _HEAD = re.compile(rb"^apiVersion:\s*[\"']?cnimigrate/", re.MULTILINE)
 _HEAD_BYTES = 4096
 
+# A phase module as its name and its imports tell; so many files of a folder are looked into at most.
+_PHASE_NAME = re.compile(r"test_\d+_\w+\.py")
+_PHASE_IMPORT = re.compile(rb"^from pytest_cnimigrate\.(changes|checks)\b", re.MULTILINE)
+_PHASES_READ = 20
+
 # Options with which pytest lists something and runs nothing.
 _LISTING = ("help", "version", "markers", "showfixtures", "show_fixtures_per_test", "cacheshow")
 
@@ -28,7 +33,8 @@ def scenario_files(config: pytest.Config) -> tuple[Path, ...]:
     """The scenario files of this run, absolute; empty if it is an ordinary pytest run.
 
     With `--cni-scenario` and no path, the run is narrowed to the folders of those files. Raises
-    `UsageError` for a file that is not there or lies outside the given paths.
+    `UsageError` for a file that is not there or lies outside the given paths, and for a given folder with
+    phase modules whose scenario file is missing: each of its tests would fail for want of fixtures.
     """
     if any(config.getoption(name, None) for name in _LISTING):
         return ()
@@ -50,7 +56,29 @@ def scenario_files(config: pytest.Config) -> tuple[Path, ...]:
         if path not in found[path.parent]:
             found[path.parent].append(path)
     _refuse_outside(config, named)
+    _refuse_without_file(config, found)
     return tuple(path for paths in found.values() for path in paths)
+
+
+def _refuse_without_file(config: pytest.Config, found: Container[Path]) -> None:
+    for path in _given_paths(config):
+        folder = path if path.is_dir() else path.parent
+        if folder in found or not _holds_phases(folder):
+            continue
+        file = folder / SCENARIO_FILE
+        if file.exists():
+            raise pytest.UsageError(
+                f"{file} is not a scenario: it does not begin with a line apiVersion: cnimigrate/v1"
+            )
+        raise pytest.UsageError(f"{folder} holds phases of a scenario, but there is no {file}")
+
+
+def _holds_phases(folder: Path) -> bool:
+    try:
+        modules = sorted(path for path in folder.glob("test_*.py") if _PHASE_NAME.fullmatch(path.name))
+        return any(_PHASE_IMPORT.search(path.read_bytes()) for path in modules[:_PHASES_READ])
+    except OSError:
+        return False
 
 
 def is_scenario(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import pytest
 
-from pytest_cnimigrate.plugin import teardown
+from pytest_cnimigrate.plugin import teardown, tracebacks
 from pytest_cnimigrate.plugin.attempt import Attempt
 from pytest_cnimigrate.plugin.catalog import STEP, Catalog, Step
 from pytest_cnimigrate.plugin.chronicle import Chronicle
@@ -114,10 +114,17 @@ class Execution:
         The end is on record before the report of the last stage leaves a worker: what the controller has
         been told, the journal knows.
         """
-        report = yield
         attempt = self._attempt
         if attempt is None or attempt.item is not item:
-            return report
+            return (yield)
+        placed = True
+        if call.excinfo is not None and not item.config.getoption("fulltrace"):
+            placed = tracebacks.shorten(
+                call.excinfo, self._catalog.named(attempt.step.scenario).scenario.folder
+            )
+        report = yield
+        if not placed and call.excinfo is not None:
+            report.longrepr = str(call.excinfo.value)
         if attempt.step.is_action and hasattr(report, "wasxfail"):
             # What follows relies on what an action has done: there is no "expected failure" of it.
             report.outcome = "failed" if report.skipped else report.outcome

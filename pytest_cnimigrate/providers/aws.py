@@ -13,7 +13,13 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 
-from pytest_cnimigrate.providers.node_groups import Capacity, CloudError, NodeGroup, NodeGroupSpec
+from pytest_cnimigrate.providers.node_groups import (
+    Capacity,
+    CloudBusyError,
+    CloudError,
+    NodeGroup,
+    NodeGroupSpec,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_eks.literals import TaintEffectType
@@ -62,7 +68,8 @@ def _errors(action: str) -> Iterator[None]:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         retriable = status >= 500 or details.get("Code") in _PASSING_CODES
         text = f"could not {action}: {details.get('Code')}: {message}"
-        raise CloudError(text, retriable=retriable) from error
+        kind = CloudBusyError if details.get("Code") == "ResourceInUseException" else CloudError
+        raise kind(text, retriable=retriable) from error
     except (HTTPClientError, ConnectionError) as error:
         raise CloudError(f"could not {action}: {error}", retriable=True) from error
     except BotoCoreError as error:

@@ -15,6 +15,10 @@ class CloudError(Exception):
         """Whether the same call may well succeed a little later (throttled, unreachable, a 5xx)."""
 
 
+class CloudBusyError(CloudError):
+    """The cloud refused for the time being, because it is still at work on something else there."""
+
+
 @dataclass(frozen=True, slots=True)
 class NodeGroup:
     """A node group as the cloud describes it."""

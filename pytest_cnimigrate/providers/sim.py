@@ -9,7 +9,9 @@ import boto3
 from pytest_cnimigrate.kube.connect import connect
 from pytest_cnimigrate.providers.aws import EksNodeGroups
 from pytest_cnimigrate.providers.cluster import Cluster, ClusterRequest, ProviderError
+from pytest_cnimigrate.providers.node_groups import CloudError
 from pytest_cnimigrate.providers.stand_in_helm import StandInHelm
+from pytest_cnimigrate.simulator.aws.detached import detached_session
 from pytest_cnimigrate.simulator.process import SimulatorError, SimulatorProcess, write_kubeconfig
 from pytest_cnimigrate.simulator.settings import ClusterSettings, GroupSettings
 
@@ -50,26 +52,22 @@ class SimProvider:
             port=request.port,
         )
         try:
-            self._process = SimulatorProcess.start(settings, request.folder / "cluster.log")
+            self._process = process = SimulatorProcess.start(settings, request.folder / "cluster.log")
         except SimulatorError as error:
             raise ProviderError(f"the embedded cluster did not start: {error}") from error
-        address = self._process.address
+        address = process.address
         kubeconfig = request.folder / "kubeconfig"
         write_kubeconfig(address.kubeconfig, kubeconfig)
-        session = boto3.Session(
-            # Nobody checks this signature, but every request has to carry one.
-            aws_access_key_id="embedded",
-            aws_secret_access_key="embedded",  # noqa: S106
-            region_name=request.region,
-        )
-        kube = connect(kubeconfig)
+        kube = connect(kubeconfig, ended=process.why_ended)
         self._cluster = Cluster(
             name=request.name,
             provider=self.name,
             server=address.server,
             kubeconfig=kubeconfig,
             kube=kube,
-            node_groups=EksNodeGroups(session, request.name, endpoint_url=address.cloud),
+            node_groups=EksNodeGroups(
+                _session(request.region, process), request.name, endpoint_url=address.cloud
+            ),
             helm=StandInHelm(kube),
             poll_interval=POLL_SECONDS / request.speed,
         )
@@ -89,3 +87,20 @@ class SimProvider:
             )
         self._process.stop()
         return ""
+
+
+def _session(region: str, process: SimulatorProcess) -> boto3.Session:
+    core = detached_session()
+
+    def refuse_if_ended(**_: object) -> None:
+        if why := process.why_ended():
+            raise CloudError(f"no answer from AWS: {why}")
+
+    core.register("before-send", refuse_if_ended)
+    return boto3.Session(
+        # Nobody checks this signature, but every request has to carry one.
+        aws_access_key_id="embedded",
+        aws_secret_access_key="embedded",  # noqa: S106
+        region_name=region,
+        botocore_session=core,
+    )

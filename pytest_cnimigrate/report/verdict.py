@@ -59,10 +59,27 @@ def _headline(summary: RunSummary) -> str:
             return f"Interrupted{by} {where}."
         case RunState.BROKEN_OFF:
             return f"The record breaks off {where}: the run was killed, or is still going."
+        case RunState.INCOMPLETE if _went_through_as_picked(summary):
+            picked = sum(bool(phase.steps) for phase in summary.phases)
+            return f"What was picked went through: {count(picked, 'phase')} of {len(summary.phases)}."
         case RunState.INCOMPLETE if _begun(summary):
             return "Not complete: nothing failed, but there is not a good end of everything on record."
         case _:
             return "Nothing was run." if summary.complete else "There is no record of a run."
+
+
+def _went_through_as_picked(summary: RunSummary) -> bool:
+    """Whether all that is missing is phases that were never asked for, as with `pytest -k preflight`."""
+    return (
+        not summary.exit_status
+        and not summary.unreadable
+        and not any(change.in_doubt for change in summary.changes)
+        and any(phase.steps for phase in summary.phases)
+        and all(
+            phase.outcome in ((Outcome.PASSED, Outcome.SKIPPED) if phase.steps else (Outcome.NOT_RUN,))
+            for phase in summary.phases
+        )
+    )
 
 
 def _never_begun(summary: RunSummary) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -42,8 +43,9 @@ class Address:
 class SimulatorProcess:
     """A running child."""
 
-    def __init__(self, child: subprocess.Popen[str], address: Address) -> None:
+    def __init__(self, child: subprocess.Popen[str], address: Address, log: Path) -> None:
         self._child = child
+        self._log = log
         self.address = address
 
     @classmethod
@@ -70,7 +72,7 @@ class SimulatorProcess:
                 start_new_session=True,
             )
         try:
-            return cls(child, _greet(child, settings, log))
+            return cls(child, _greet(child, settings, log), log)
         except BaseException:
             _end(child)
             raise
@@ -92,9 +94,13 @@ class SimulatorProcess:
         """End the cluster and wait until it is gone."""
         _end(self._child)
 
-    @property
-    def is_running(self) -> bool:
-        return self._child.poll() is None
+    def why_ended(self) -> str:
+        """That the cluster is no more, and where to look for the reason; "" while it runs."""
+        status = self._child.poll()
+        if status is None:
+            return ""
+        how = f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
+        return f"the embedded cluster {how}; what it said last is in {self._log}"
 
 
 def _greet(child: subprocess.Popen[str], settings: ClusterSettings, log: Path) -> Address:
@@ -123,6 +129,13 @@ def _greet(child: subprocess.Popen[str], settings: ClusterSettings, log: Path) -
 def _last_words(log: Path) -> str:
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return f"{lines[-1].strip()} (all of it in {log})" if lines else f"it said nothing (see {log})"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _end(child: subprocess.Popen[str]) -> None:

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -20,10 +21,18 @@ STOP_SECONDS = 10.0
 """How long a process is given to end by itself."""
 
 
-def registry_folder() -> Path:
-    """`$XDG_STATE_HOME/cnimigrate/simulators`, or the same below `~/.local/state`."""
-    state = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(state) / "cnimigrate" / "simulators"
+def registry_folders() -> list[Path]:
+    """Where entries may be, the preferred place first.
+
+    `$XDG_STATE_HOME/cnimigrate/simulators`, or the same below `~/.local/state`. Containers often have a home
+    that is read-only, or none: then a folder of this user's among the temporary files.
+    """
+    folders = []
+    state = os.environ.get("XDG_STATE_HOME")
+    with contextlib.suppress(RuntimeError):  # The user has no home at all.
+        folders.append(Path(state or Path.home() / ".local" / "state") / "cnimigrate" / "simulators")
+    folders.append(Path(tempfile.gettempdir()) / f"cnimigrate-{os.getuid()}" / "simulators")
+    return folders
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +64,7 @@ class Registration:
     """The entry of this very process; closing it removes it."""
 
     def __init__(self, *, cluster: str, server: str, started: str) -> None:
-        folder = registry_folder()
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._path = folder / f"{os.getpid()}.json"
-        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        self._path, self._descriptor = _create(f"{os.getpid()}.json")
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
         content = {"pid": os.getpid(), "cluster": cluster, "server": server, "started": started}
         os.write(self._descriptor, json.dumps(content).encode())
@@ -70,8 +76,10 @@ class Registration:
 
 def entries() -> Iterator[Entry]:
     """Every embedded cluster of this user on this machine, and every leftover."""
-    for path in sorted(registry_folder().glob("*.json")):
+    for path in (path for folder in registry_folders() for path in sorted(folder.glob("*.json"))):
         try:
+            if path.stat().st_uid != os.getuid():
+                continue  # Anybody may write among the temporary files.
             content = json.loads(path.read_text())
             alive = _is_locked(path)
         except (OSError, ValueError):
@@ -82,6 +90,24 @@ def entries() -> Iterator[Entry]:
 def as_json(entry: Entry) -> str:
     """The entry as one line, for people and scripts."""
     return json.dumps(asdict(entry) | {"path": str(entry.path)})
+
+
+def _create(name: str) -> tuple[Path, int]:
+    """An open, empty file of this name in the first folder that takes it."""
+    *others, last = registry_folders()
+    for folder in others:
+        with contextlib.suppress(OSError):
+            return _create_in(folder, name)
+    return _create_in(last, name)
+
+
+def _create_in(folder: Path, name: str) -> tuple[Path, int]:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if folder.stat().st_uid != os.getuid():
+        raise PermissionError(f"{folder} belongs to somebody else")
+    path = folder / name
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+    return path, os.open(path, flags, 0o600)
 
 
 def _is_locked(path: Path) -> bool:

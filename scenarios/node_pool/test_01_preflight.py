@@ -13,6 +13,7 @@ from pytest_cnimigrate.checks import (
     identity,
     network_policies,
     nodes,
+    placement,
     rights,
     workloads,
 )
@@ -92,6 +93,33 @@ def test_every_network_policy_will_be_held(cluster, scenario, expect, evidence):
 def test_every_pod_can_be_created_anew(cluster, old_nodes, expect):
     """Every pod that has to move has a controller that will create it anew"""
     expect(workloads.irreplaceable(capacity.pods_to_move(cluster.kube.list(PODS), old_nodes.names())))
+
+
+def test_no_data_is_lost_unawares(cluster, old_nodes, scenario, expect):
+    """No pod that has to move keeps data on its node, unless the scenario gives that up"""
+    moving = capacity.pods_to_move(cluster.kube.list(PODS), old_nodes.names())
+    expect(workloads.keeping_data(moving, allowed=scenario.drain.delete_emptydir_data))
+
+
+def test_everything_may_run_on_the_new_nodes(cluster, old_nodes, scenario, expect):
+    """No workload is pinned to the old nodes, by labels that the new ones will lack or a taint of theirs"""
+    group, old = scenario.new_group, old_nodes.objects()
+    key, _, name = cluster.node_groups.selector(group.name).partition("=")
+    to_come = placement.nodes_to_come(
+        old,
+        labels=group.labels | {key: name},
+        taints=[taint.as_object() for taint in scenario.other_taints],
+        instance_type=group.instance_type,
+    )
+    expect(
+        placement.cannot_follow(
+            cluster.kube.list(PODS),
+            cluster.kube.list(DAEMON_SETS),
+            old,
+            to_come,
+            except_for=scenario.old_cni.daemonset,
+        )
+    )
 
 
 def test_every_budget_allows_a_disruption(cluster, old_nodes, scenario, eventually):

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_cnimigrate.changes import ApplyObject
 from pytest_cnimigrate.checks import daemonsets, workloads
-from pytest_cnimigrate.model.resources import DEPLOYMENTS, JOBS, STATEFUL_SETS
+from pytest_cnimigrate.model.resources import DAEMON_SETS, DEPLOYMENTS, JOBS, STATEFUL_SETS
 
 
 @pytest.mark.action
@@ -53,7 +53,8 @@ def test_every_workload_is_complete(cluster, scenario, eventually, evidence, rem
     """Every workload has all its pods before anything is touched"""
 
     def incomplete():
-        return workloads.incomplete([*cluster.kube.list(DEPLOYMENTS), *cluster.kube.list(STATEFUL_SETS)])
+        movable = [*cluster.kube.list(DEPLOYMENTS), *cluster.kube.list(STATEFUL_SETS)]
+        return workloads.incomplete(movable) + daemonsets.short_of_pods(cluster.kube.list(DAEMON_SETS))
 
     eventually(incomplete, within=scenario.timeouts.rollout)
     present = [*cluster.kube.list(DEPLOYMENTS), *cluster.kube.list(STATEFUL_SETS)]

@@ -28,12 +28,13 @@ def test_label_the_old_nodes(migrate, old_nodes, scenario):
     migrate(*(LabelNode(node, labels) for node in old_nodes.names()))
 
 
-def test_every_old_node_is_labelled(cluster, old_nodes, scenario, expect):
+def test_every_old_node_is_labelled(cluster, old_nodes, scenario, expect, eventually):
     """Every old node carries the fence label, and so does their group"""
-    labels = scenario.old_cni.fence.labels
-    expect(
-        nodes.without_labels(old_nodes.objects(), labels),
-        node_groups.without_labels(cluster.node_groups, scenario.old_cni.node_group, labels),
+    group, labels = scenario.old_cni.node_group, scenario.old_cni.fence.labels
+    expect(nodes.without_labels(old_nodes.objects(), labels))
+    eventually(
+        lambda: node_groups.without_labels(cluster.node_groups, group, labels),
+        within=scenario.timeouts.node_group,
     )
 
 

@@ -92,12 +92,22 @@ def test_the_operator_will_remove_our_taint(cluster, scenario, expect):
     expect(cilium.taint_key_differs(config, scenario.taint.key))
 
 
-def test_the_old_cni_was_left_alone(cluster, old_nodes, scenario, recall, expect):
+def test_the_old_cni_was_left_alone(cluster, scenario, recall, expect):
     """The install has not touched the old CNI's DaemonSet"""
     name, fence = scenario.old_cni.daemonset, scenario.old_cni.fence
     daemonset = cluster.kube.get(DAEMON_SETS, name.name, name.namespace)
     expect(
         daemonsets.changed_since(daemonset, recall("generation of the old CNI before Cilium")),
         affinity.missing_requirement(daemonset, fence.key, fence.value),
-        daemonsets.rollout_problems(daemonset, desired=len(old_nodes.names())),
+    )
+
+
+def test_the_old_cni_still_serves_the_old_nodes(cluster, old_nodes, scenario, eventually):
+    """The old CNI has all its pods on the old nodes"""
+    name = scenario.old_cni.daemonset
+    eventually(
+        lambda: daemonsets.rollout_problems(
+            cluster.kube.get(DAEMON_SETS, name.name, name.namespace), desired=len(old_nodes.names())
+        ),
+        within=scenario.timeouts.api,
     )

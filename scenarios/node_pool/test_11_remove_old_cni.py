@@ -36,14 +36,17 @@ def test_the_old_cni_is_gone(cluster, scenario, eventually):
     eventually(remaining, within=scenario.timeouts.rollout)
 
 
-def test_the_new_nodes_do_not_notice(new_nodes, expect):
+def test_the_new_nodes_do_not_notice(new_nodes, scenario, eventually):
     """The new nodes are still Ready"""
-    expect(nodes.not_ready(new_nodes.objects()))
+    eventually(lambda: nodes.not_ready(new_nodes.objects()), within=scenario.timeouts.api)
 
 
-def test_the_workloads_do_not_notice(cluster, expect):
+def test_the_workloads_do_not_notice(cluster, scenario, eventually):
     """Every workload still has all its pods"""
-    expect(workloads.incomplete([*cluster.kube.list(DEPLOYMENTS), *cluster.kube.list(STATEFUL_SETS)]))
+    eventually(
+        lambda: workloads.incomplete([*cluster.kube.list(DEPLOYMENTS), *cluster.kube.list(STATEFUL_SETS)]),
+        within=scenario.timeouts.api,
+    )
 
 
 def test_the_new_side_still_reaches_itself(goldpinger, new_nodes):

@@ -18,18 +18,22 @@ from pytest_cnimigrate.model.resources import (
 )
 
 
-def test_every_node_is_ciliums(cluster, scenario, expect):
+def test_every_node_is_ciliums(cluster, scenario, eventually):
     """Every node of the cluster is Ready, Cilium's, and says so itself"""
-    present = cluster.kube.list(NODES)
-    agents = cluster.kube.list(PODS, scenario.cilium.namespace, label_selector=cilium.AGENT_SELECTOR)
-    names = [node["metadata"]["name"] for node in present]
-    expect(
-        nodes.not_ready(present),
-        nodes.without_cilium_condition(present),
-        daemonsets.placement_problems(agents, names, "Cilium"),
-        cilium.node_objects_wrong(cluster.kube.list(CILIUM_NODES), present),
-        cilium.agent_not_owning_cni(cluster.kube, agents),
-    )
+
+    def not_ciliums():
+        present = cluster.kube.list(NODES)
+        agents = cluster.kube.list(PODS, scenario.cilium.namespace, label_selector=cilium.AGENT_SELECTOR)
+        names = [node["metadata"]["name"] for node in present]
+        return [
+            *nodes.not_ready(present),
+            *nodes.without_cilium_condition(present),
+            *daemonsets.placement_problems(agents, names, "Cilium"),
+            *cilium.node_objects_wrong(cluster.kube.list(CILIUM_NODES), present),
+            *cilium.agent_not_owning_cni(cluster.kube, agents),
+        ]
+
+    eventually(not_ciliums, within=scenario.timeouts.api)
 
 
 def test_every_pod_is_managed(cluster, scenario, eventually):
@@ -63,11 +67,16 @@ def test_the_old_cni_is_gone(cluster, scenario, expect):
     )
 
 
-def test_every_workload_is_complete(cluster, expect, evidence):
-    """Every workload has all its pods"""
+def test_every_workload_is_complete(cluster, scenario, eventually, evidence):
+    """Every workload has all its pods, and every DaemonSet has one on each node that it wants"""
+
+    def incomplete():
+        movable = [*cluster.kube.list(DEPLOYMENTS), *cluster.kube.list(STATEFUL_SETS)]
+        return workloads.incomplete(movable) + daemonsets.short_of_pods(cluster.kube.list(DAEMON_SETS))
+
+    eventually(incomplete, within=scenario.timeouts.rollout)
     present = [*cluster.kube.list(DEPLOYMENTS), *cluster.kube.list(STATEFUL_SETS)]
     evidence("workloads after", workloads.replica_counts(present))
-    expect(workloads.incomplete(present))
 
 
 def test_everybody_reaches_everybody(goldpinger, new_nodes):

@@ -10,7 +10,7 @@ from embedded_rig import eventually
 
 from pytest_cnimigrate.changes import CordonNode, DrainNodes
 from pytest_cnimigrate.checks.workloads import is_evictable
-from pytest_cnimigrate.kube.errors import Attempt, Conflict
+from pytest_cnimigrate.kube.errors import ApiTimeout, Attempt, Conflict
 from pytest_cnimigrate.model.objects import name_of
 from pytest_cnimigrate.model.resources import DEPLOYMENTS, DISRUPTION_BUDGETS, NODES, PODS
 from pytest_cnimigrate.run.change import ChangeError, ChangeRefusedError, Migration, change_from
@@ -152,7 +152,7 @@ class Stuck:
     def __init__(self):
         self.evicted = []
 
-    def get(self, resource, name):
+    def find(self, resource, name):
         return {"spec": {"unschedulable": True}}
 
     def list(self, resource, **_):
@@ -190,6 +190,28 @@ def test_a_pod_whose_name_another_has_taken_meanwhile_is_not_evicted_for_it(clus
             )
 
     Migration(dataclasses.replace(cluster, kube=Replaced()), journal)(drain("n"))
+
+
+def test_an_eviction_without_an_answer_is_asked_for_again(cluster, journal):
+    """The connection may break after the API server has taken the request, or before."""
+
+    class Flaky(Stuck):
+        def list(self, resource, **_):
+            return [] if len(self.evicted) == 2 else super().list(resource)
+
+        def evict(self, name, namespace, *, uid):
+            super().evict(name, namespace, uid=uid)
+            if len(self.evicted) == 1:
+                raise ApiTimeout(Attempt("evict", f"pod {namespace}/{name}", "https://api"), "no answer")
+
+    flaky = Flaky()
+    Migration(dataclasses.replace(cluster, kube=flaky), journal)(drain("n"))
+    assert flaky.evicted == ["u1", "u1"]
+
+
+def test_a_node_that_has_gone_meanwhile_is_no_obstacle(cluster, migrate, told):
+    migrate(CordonNode("ip-of-a-node-that-was-replaced"), drain("ip-of-a-node-that-was-replaced"))
+    assert told() == ["change-held", "change-held"]
 
 
 def test_a_node_that_is_open_is_not_drained(cluster, migrate, namespace, node, deploy):

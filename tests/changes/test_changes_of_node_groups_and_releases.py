@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 
@@ -16,7 +17,8 @@ from pytest_cnimigrate.changes import (
     UpgradeRelease,
 )
 from pytest_cnimigrate.model.resources import CONFIG_MAPS, DAEMON_SETS, NODES, SERVICE_ACCOUNTS
-from pytest_cnimigrate.run.change import ChangeError, ChangeRefusedError, change_from
+from pytest_cnimigrate.providers.node_groups import NodeGroup
+from pytest_cnimigrate.run.change import ChangeError, ChangeRefusedError, Migration, change_from
 
 TAINT = {"key": "node.cilium.io/agent-not-ready", "value": "true", "effect": "NoExecute"}
 _numbers = itertools.count(1)
@@ -161,6 +163,28 @@ def spec(name):
     from pytest_cnimigrate.providers.node_groups import NodeGroupSpec
 
     return NodeGroupSpec(name, like="ng-1")
+
+
+def test_a_group_that_is_still_at_work_is_waited_for(cluster, migrate, told, name):
+    """EKS takes one update at a time; the second change comes right after the first."""
+    migrate(creation(name))
+    migrate(LabelNodeGroup(name, {"first": "1"}), LabelNodeGroup(name, {"second": "2"}))
+    migrate(ScaleNodeGroup(name, desired=1), LabelNodeGroup(name, {"third": "3"}))
+    labels = settle(cluster, name).labels
+    assert {"first": "1", "second": "2", "third": "3"}.items() <= labels.items()
+    assert told() == ["change-started", "change-done"] * 5
+
+
+def test_a_group_that_stays_at_work_is_not_waited_for_for_ever(cluster, journal, monkeypatch):
+    class Busy:
+        def find(self, name):
+            return NodeGroup(name, "UPDATING", minimum=0, maximum=1, desired=0)
+
+    monkeypatch.setattr("pytest_cnimigrate.changes.node_groups.BUSY_SECONDS", 0.0)
+    migrate = Migration(dataclasses.replace(cluster, node_groups=Busy()), journal)
+    for change in (LabelNodeGroup("ng-9", {"a": "b"}), ScaleNodeGroup("ng-9", 1), DeleteNodeGroup("ng-9")):
+        with pytest.raises(ChangeError, match=r"node group ng-9 to take another change .* ng-9 is UPDATING"):
+            migrate(change)
 
 
 @pytest.mark.parametrize("change", [ScaleNodeGroup("ng-9", desired=1), LabelNodeGroup("ng-9", {"a": "b"})])

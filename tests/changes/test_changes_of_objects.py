@@ -7,6 +7,7 @@ import json
 import subprocess
 
 import pytest
+from embedded_rig import eventually
 
 from pytest_cnimigrate.changes import ApplyObject, DeleteDaemonSet, FenceDaemonSet, HoldNetworkPolicy
 from pytest_cnimigrate.changes.manifests import is_contained
@@ -211,6 +212,18 @@ def test_the_old_cni_is_not_deleted_while_a_pod_depends_on_it(
     pods_on("web-2", "web-3", "web-4")
     assert "4 pods still depend on it" in deletion.refusal(cluster)
     assert "and 1 more" in deletion.refusal(cluster)
+
+
+def test_the_old_cni_is_not_deleted_while_a_pod_depends_on_it_on_a_node_that_nobody_thought_of(
+    cluster, migrate, namespace, pods_on
+):
+    """On a node outside the group there is a pod of the DaemonSet all the same: it serves that node too."""
+    cluster.kube.create(DAEMON_SETS, daemonset(namespace, required({"matchExpressions": [LINUX]})))
+    pods_on("web")
+    deletion = DeleteDaemonSet(namespace, "old-cni", nodes="no-such-label")
+    eventually(lambda: deletion.refusal(cluster), lambda reason: f"{namespace}/web on " in reason)
+    with pytest.raises(ChangeRefusedError, match="drain those nodes first"):
+        migrate(deletion)
 
 
 def test_pods_on_the_hosts_network_do_not_depend_on_it(cluster, migrate, namespace, pods_on):

@@ -188,6 +188,16 @@ def test_a_pod_that_cilium_does_not_manage_is_named(endpoints, words):
     assert words in problem
 
 
+def test_the_endpoint_of_the_pod_before_it_is_not_the_pods():
+    """A StatefulSet's new pod has the old one's name; the old one's endpoint may still be listed."""
+    own, former = endpoint("db-0"), endpoint("db-0")
+    own["metadata"]["ownerReferences"] = [{"kind": "Pod", "name": "db-0", "uid": "uid-shop-db-0"}]
+    former["metadata"]["ownerReferences"] = [{"kind": "Pod", "name": "db-0", "uid": "uid-of-yesterday"}]
+    assert cilium.unmanaged([pod("db-0", "new-1")], [own], ["new-1"]) == []
+    (problem,) = cilium.unmanaged([pod("db-0", "new-1")], [former], ["new-1"])
+    assert "the CiliumEndpoint of its name is of another pod" in problem
+
+
 def test_an_endpoint_of_another_namespace_is_not_the_pods():
     foreign = endpoint("web")
     foreign["metadata"]["namespace"] = "other"

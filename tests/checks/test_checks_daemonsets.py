@@ -262,3 +262,20 @@ def test_what_is_left_of_a_deleted_daemonset_is_named():
         "DaemonSet kube-system/aws-node is still there",
         "pod kube-system/aws-node-x is still on node old-1",
     ]
+
+
+# --- those of everybody else -------------------------------------------------------------------------------
+
+
+def test_daemonsets_that_have_what_they_want():
+    idle = daemonset("gpu", desiredNumberScheduled=0, numberAvailable=None, updatedNumberScheduled=None)
+    by_hand = daemonset("storage", updatedNumberScheduled=1)
+    assert daemonsets.short_of_pods([daemonset("logs"), idle, by_hand]) == []
+
+
+def test_a_daemonset_that_lacks_a_pod_is_named():
+    assert daemonsets.short_of_pods([daemonset("logs", numberAvailable=2), daemonset("other")]) == [
+        "DaemonSet kube-system/logs: 2 of 3 pods available"
+    ]
+    (problem,) = daemonsets.short_of_pods([daemonset("logs", observedGeneration=1)])
+    assert "has not seen its last change" in problem

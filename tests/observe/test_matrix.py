@@ -7,8 +7,9 @@ import time
 import orjson
 import pytest
 
+from pytest_cnimigrate.observe import problems
 from pytest_cnimigrate.observe.matrix import Counts, Expectation, Matrix
-from pytest_cnimigrate.observe.rows import PodRow, Roster, State, parse_check, pod_rows
+from pytest_cnimigrate.observe.rows import PodRow, Roster, State, parse_check, pod_rows, silent_row
 
 CLASSES = {"real-worker": "old", "real-worker2": "old", "real-worker3": "new"}
 OLD_A, OLD_B, NEW = "172.30.0.2", "172.30.0.4", "172.30.0.5"
@@ -51,6 +52,55 @@ def mesh(pods, *, at=500, changed=None, probes=None, expected=None, classes=None
 A, B = pod("a"), pod("b", "node-b")
 C, D = pod("c", "node-c", "new"), pod("d", "node-d", "new")
 ALL = [A, B, C, D]
+
+
+def targets(**failing):
+    """What /check says of its targets; `failing` is the error of a protocol."""
+    return {
+        "probeResults": {
+            f"{protocol}.example": [{"protocol": protocol} | ({"error": error} if error else {})]
+            for protocol, error in ({"dns": "", "tcp": "", "http": ""} | failing).items()
+            if error is not None
+        }
+    }
+
+
+def test_targets_are_reached_when_every_probe_says_so():
+    matrix = mesh([A, C], probes={"a": targets(), "c": targets()})
+    assert problems.of_targets(matrix, {"dns", "tcp", "http"}) == []
+
+
+def test_a_target_that_a_probe_does_not_reach_is_named():
+    matrix = mesh([A, C], probes={"a": targets(), "c": targets(tcp="i/o timeout")})
+    (problem,) = problems.of_targets(matrix, {"dns", "tcp", "http"})
+    assert problem.startswith(
+        "new: tcp tcp.example fails from 1 of 1 pod, e.g. c on node node-c: i/o timeout"
+    )
+
+
+def test_a_probe_that_does_not_answer_has_not_reached_its_targets():
+    """It would be easy to judge only those that do: on the new nodes that may be none."""
+    roster = Roster([A, C])
+    rows = {"a": parse_check(targets(), A, roster), "c": silent_row(roster, "context deadline exceeded")}
+    (problem,) = problems.of_targets(Matrix(roster, rows), {"dns", "tcp", "http"})
+    assert problem.startswith("no answer from 1 of 2 goldpinger pods, e.g. c on node node-c")
+
+
+def test_a_node_without_a_probe_has_reached_nothing():
+    matrix = mesh([A], probes={"a": targets()}, expected=Expectation(nodes=frozenset({"node-a", "node-c"})))
+    assert problems.of_targets(matrix, {"dns"}) == ["no goldpinger pod on 1 node: node-c"]
+    assert problems.of_targets(mesh([]), {"dns"}) == ["there is no goldpinger pod: nothing was measured"]
+
+
+def test_a_probe_without_targets_has_measured_nothing():
+    """As goldpinger 3.5, which knows only names, or a Deployment that lacks what the DaemonSet has."""
+    matrix = mesh([A, C], probes={"a": targets(), "c": targets(tcp=None, http=None)})
+    http, tcp = problems.of_targets(matrix, {"dns", "tcp", "http"})
+    assert http.startswith(
+        "1 goldpinger pod without a http target, e.g. c on node node-c: nothing was measured"
+    )
+    assert tcp.startswith("1 goldpinger pod without a tcp target")
+    assert "goldpinger before 3.6.0 knows only names" in tcp
 
 
 def test_a_healthy_mesh_of_the_old_cni_alone(recording, matrix_of):

@@ -37,7 +37,9 @@ def refusal(result: pytest.RunResult) -> str:
         (["--continue-on-collection-errors"], "--continue-on-collection-errors makes no sense"),
         (["--dist", "each", "--tx", "popen"], "--dist each makes no sense with a scenario"),
         (["-d", "--tx", "2*ssh=host"], "--tx 2*ssh=host makes no sense with a scenario"),
+        (["--cni-set", "simulator.faults=[no-such]"], "simulator.faults.0: no fault is named 'no-such'"),
         (["--cni-scenario", "scenarios/move/nothing.yaml"], "nothing.yaml: there is no such file"),
+        (["--cni-scenario", "scenarios/move"], "scenarios/move: it is not a file"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(project: Project, arguments: list[str], line: str) -> None:
@@ -89,6 +91,36 @@ def test_a_malformed_scenario_is_refused_with_its_line(project: Project, what: s
     assert "scenario.yaml" in line
     assert named in line
     assert not (project.root / "out").exists()
+
+
+PHASE = "from pytest_cnimigrate.checks import nodes\ndef test_look(cluster): pass\n"
+
+
+@pytest.mark.parametrize("content", ["", "phases: []\n", "\0\1\2"])
+def test_a_scenario_file_that_does_not_say_what_it_is_is_named(project: Project, content: str) -> None:
+    folder = project.scenario({"look": PHASE})
+    (folder / "scenario.yaml").write_text(content)
+    line = refusal(project.run_inline("scenarios/move"))
+    assert line == f"{folder}/scenario.yaml is not a scenario: it does not begin with a line " + (
+        "apiVersion: cnimigrate/v1"
+    )
+
+
+@pytest.mark.parametrize("path", ["scenarios/move", "scenarios/move/test_10_look.py"])
+def test_phases_without_a_scenario_file_are_refused(project: Project, path: str) -> None:
+    folder = project.scenario({"look": PHASE})
+    (folder / "scenario.yaml").rename(folder / "other.yaml")
+    line = refusal(project.run_inline(path))
+    assert line == f"{folder} holds phases of a scenario, but there is no {folder}/scenario.yaml"
+    assert project.run_inline("--cni-scenario", f"{path.partition('/test_')[0]}/other.yaml").ret == 0
+
+
+def test_phases_numbered_one_by_one_are_missed_by_such_a_number(project: Project) -> None:
+    folder = project.scenario(THREE_PHASES)
+    for number, path in enumerate(sorted(folder.glob("test_*.py")), start=1):
+        path.rename(folder / f"test_{number:02}{path.name.removeprefix(f'test_{number}0')}")
+    (folder / "test_03_done.py").unlink()
+    assert f"{folder}/test_03_done.py would be one" in refusal(project.run_inline())
 
 
 def _rename(folder: Path) -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 import pytest
 
 from pytest_cnimigrate.kube.connect import connect
+from pytest_cnimigrate.kube.errors import ServerEnded
 from pytest_cnimigrate.model.resources import NODES
 from pytest_cnimigrate.providers.cluster import Cluster, ClusterRequest, ProviderError
 from pytest_cnimigrate.providers.eksctl import ClusterConfig
+from pytest_cnimigrate.providers.node_groups import CloudError
 from pytest_cnimigrate.providers.sim import SimProvider
 from pytest_cnimigrate.simulator import registry
 
@@ -201,6 +203,24 @@ def test_a_cluster_that_does_not_come_up_says_where_to_look(tmp_path, monkeypatc
     assert list(registry.entries()) == [] or not next(registry.entries()).alive
 
 
+def test_a_cluster_that_has_died_is_not_waited_for(tmp_path):
+    provider = SimProvider()
+    try:
+        cluster = provision(provider, tmp_path)
+        (entry,) = registry.entries()
+        os.kill(entry.pid, signal.SIGKILL)
+        words = r"the embedded cluster was killed by SIGKILL; what it said last is in .*cluster\.log"
+        # The connection breaks a moment before the process counts as ended; the request is then repeated.
+        with pytest.raises(ServerEnded, match=words) as of_kubernetes:
+            cluster.view.kube.list(NODES)
+        with pytest.raises(CloudError, match=words) as of_aws:
+            cluster.node_groups.find("ng-1")
+        assert not of_kubernetes.value.retriable
+        assert not of_aws.value.retriable
+    finally:
+        provider.release(keep=False)
+
+
 def test_no_token_is_logged(tmp_path):
     provider = SimProvider()
     try:
@@ -210,3 +230,57 @@ def test_no_token_is_logged(tmp_path):
         assert token not in repr(cluster)
     finally:
         provider.release(keep=False)
+
+
+STRANGE = {
+    "AWS_PROFILE": "nobody",
+    "AWS_CONFIG_FILE": "{folder}/not-a-config",
+    "AWS_SHARED_CREDENTIALS_FILE": "{folder}/not-a-config",
+    "AWS_CA_BUNDLE": "{folder}/missing.pem",
+    "AWS_ENDPOINT_URL": "http://127.0.0.1:1",
+    "AWS_ENDPOINT_URL_EKS": "http://127.0.0.1:1",
+    "AWS_REGION": "eu-west-1",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_USE_FIPS_ENDPOINT": "true",
+    "AWS_RETRY_MODE": "bogus",
+    "AWS_SESSION_TOKEN": "somebody",
+    "HTTP_PROXY": "http://127.0.0.1:1",
+    "HTTPS_PROXY": "http://127.0.0.1:1",
+    "http_proxy": "http://127.0.0.1:1",
+    "https_proxy": "http://127.0.0.1:1",
+    "KUBECONFIG": "{folder}/not-a-config",
+}
+
+
+def test_the_settings_of_somebody_elses_cluster_and_account_do_not_matter(tmp_path, monkeypatch):
+    (tmp_path / "not-a-config").write_text("this is no configuration")
+    for name, value in STRANGE.items():
+        monkeypatch.setenv(name, value.format(folder=tmp_path))
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    provider = SimProvider()
+    try:
+        cluster = provision(provider, tmp_path)
+        assert cluster.node_groups.find("ng-1").desired == 1
+        assert cluster.node_groups.capacity("ng-1", "m5.large").pods_per_node == 29
+        assert len(cluster.kube.list(NODES)) == 1
+    finally:
+        provider.release(keep=False)
+    assert (tmp_path / "not-a-config").read_text() == "this is no configuration"
+
+
+def test_without_a_home_that_can_be_written_a_kept_cluster_is_still_found_and_removed(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file" / "state"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    provider = SimProvider()
+    try:
+        provision(provider, tmp_path)
+    finally:
+        provider.release(keep=True)
+    (entry,) = registry.entries()
+    assert entry.alive
+    assert prune().returncode == 0
+    assert not is_alive(entry.pid)
+    assert list(registry.entries()) == []

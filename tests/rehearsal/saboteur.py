@@ -65,6 +65,29 @@ def a_second_cni(cluster: Cluster) -> None:
     cluster.kube.create(DAEMON_SETS, daemonset, "kube-system")
 
 
+def _daemonset(name: str, **pod_spec: Any) -> dict[str, Any]:
+    labels = {"app": name}
+    containers = [{"name": "main", "image": f"registry.example/{name}:1", **pod_spec.pop("container", {})}]
+    template = {"metadata": {"labels": labels}, "spec": {"containers": containers, **pod_spec}}
+    return {"metadata": {"name": name}, "spec": {"selector": {"matchLabels": labels}, "template": template}}
+
+
+def a_daemonset_that_is_pinned_to_the_old_group(cluster: Cluster) -> None:
+    daemonset = _daemonset("logs", nodeSelector={"eks.amazonaws.com/nodegroup": OLD})
+    cluster.kube.create(DAEMON_SETS, daemonset, "shop")
+    _until(lambda: any("nodeName" in pod["spec"] for pod in _pods(cluster, "app=logs")))
+
+
+def a_daemonset_that_does_not_fit(cluster: Cluster) -> None:
+    daemonset = _daemonset("heavy", container={"resources": {"requests": {"cpu": "1000"}}})
+    cluster.kube.create(DAEMON_SETS, daemonset, "shop")
+    _until(lambda: bool(_pods(cluster, "app=heavy")))
+
+
+def _pods(cluster: Cluster, selector: str) -> list[dict[str, Any]]:
+    return cluster.kube.list(PODS, "shop", label_selector=selector)
+
+
 def a_policy_that_nobody_holds(cluster: Cluster) -> None:
     policy = {
         "apiVersion": "networking.k8s.io/v1",

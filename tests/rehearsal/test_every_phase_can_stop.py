@@ -133,6 +133,14 @@ def rehearse(out: Path, *, sabotage: str = "", before: str = "", settings: tuple
         ),
         pytest.param(
             "preflight",
+            "a_daemonset_that_is_pinned_to_the_old_group",
+            "test_everything_may_run_on_the_new_nodes",
+            "test_everything_may_run_on_the_new_nodes",
+            "DaemonSet shop/logs would find no place on the new nodes",
+            id="preflight: a workload that is pinned to the old nodes",
+        ),
+        pytest.param(
+            "preflight",
             "a_budget_that_allows_nothing",
             "test_every_budget_allows_a_disruption",
             "test_every_budget_allows_a_disruption",
@@ -154,6 +162,14 @@ def rehearse(out: Path, *, sabotage: str = "", before: str = "", settings: tuple
             "test_everybody_reaches_everybody",
             "pairs",
             id="baseline: the probe sees no peers",
+        ),
+        pytest.param(
+            "baseline",
+            "a_daemonset_that_does_not_fit",
+            "test_every_workload_is_complete",
+            "test_every_workload_is_complete",
+            "DaemonSet shop/heavy: 0 of 3 pods available",
+            id="baseline: a DaemonSet lacks its pods",
         ),
         pytest.param(
             "fence-old-cni",

@@ -306,7 +306,18 @@ def test_values_can_be_set_from_outside(folder: Path) -> None:
 def test_values_can_be_set_where_the_file_says_nothing(folder: Path) -> None:
     account = load(folder, 'cluster.account="012345678901"').cluster.account
     assert account == "012345678901"
-    assert load(folder, "simulator.faults=[a, b]").simulator.faults == ("a", "b")
+    faults = ("aws-throttling", "api-throttled")
+    assert load(folder, "simulator.faults=[aws-throttling, api-throttled]").simulator.faults == faults
+
+
+def test_a_fault_that_nobody_knows_is_refused(folder: Path) -> None:
+    path = folder / "scenario.yaml"
+    given = "simulator.faults=[aws-throttling, api-throtled]"
+    assert refusal(path, given) == (
+        f"--cni-set {given}: simulator.faults.1: no fault is named 'api-throtled'; "
+        "did you mean api-throttled?"
+    )
+    assert "known are add-on-reverts-changes, api-throttled" in refusal(path, "simulator.faults=[weather]")
 
 
 def test_the_last_of_two_settings_counts(folder: Path) -> None:

@@ -59,6 +59,8 @@ class UnexpectedRestart(Invariant):
         """When workloads were last scaled down."""
         self._was_ready: set[str] = set()
         """Uids of pods that have been ready."""
+        self._seen: dict[str, datetime] = {}
+        """By uid, when pods were made that were seen to be: `creationTimestamp` knows no fractions."""
         self._ending = Lasting[str](context.seconds(_HEARD))
 
     def judge(self, transition: Transition, state: State) -> Iterator[Violation]:
@@ -74,8 +76,9 @@ class UnexpectedRestart(Invariant):
             self._ending.end(end.key)
             transition = end.transition
             pod = transition.last
+            made = self._seen.pop(end.key, None) or parse_timestamp(pod["metadata"]["creationTimestamp"])
             workload = workload_of(pod, state)
-            if workload is None or self._is_explained(transition, workload, state):
+            if workload is None or self._is_explained(transition, workload, made, state):
                 continue
             yield self.violation(
                 transition,
@@ -86,10 +89,14 @@ class UnexpectedRestart(Invariant):
     def _pod(self, transition: Transition, state: State) -> Iterator[Violation]:
         pod = transition.last
         uid = uid_of(pod)
+        if transition.operation == "added" and transition.found_by == "watch":
+            self._seen[uid] = transition.time
         if _is_ending(transition) and _is_replaced(pod):
             self._ending.begin(uid, transition)
         if transition.new is None:
             self._was_ready.discard(uid)
+            if uid not in self._ending:
+                self._seen.pop(uid, None)
             return
         # One that has never been ready is still starting: crashes then are the business of whoever waits.
         if _restarts(pod) > _restarts(transition.old) and uid in self._was_ready and not is_terminating(pod):
@@ -108,7 +115,7 @@ class UnexpectedRestart(Invariant):
             namespace, _, name = transition.key.partition("/")
             self._scaled[transition.kind, namespace, name] = transition.time
 
-    def _is_explained(self, transition: Transition, workload: Workload, state: State) -> bool:
+    def _is_explained(self, transition: Transition, workload: Workload, made: datetime, state: State) -> bool:
         pod, time = transition.last, transition.time
         kind, namespace, name = workload
         owner = state.get(kind, f"{namespace}/{name}")
@@ -124,7 +131,6 @@ class UnexpectedRestart(Invariant):
             return True  # It has gone with its node.
         if self._nodes.is_leaving(node, time):
             return True
-        made = parse_timestamp(pod["metadata"]["creationTimestamp"])
         return any(
             node in change.parameters.get("nodes", ())
             for change in self.ledger.changes(_OF_NODES, until=time)

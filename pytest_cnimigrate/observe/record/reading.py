@@ -41,11 +41,11 @@ def replay(folder: Path, state: State, *, until: datetime | None = None) -> Iter
     for path in files:
         for number, raw in _raw_lines(path):
             try:
+                if until is not None and parse_moment(raw["t"]) > until:
+                    return
                 line = _line(raw, state)
             except (LookupError, ValueError, TypeError) as error:
                 raise RecordError(f"{path}, line {number}: the record is damaged: {error!r}") from error
-            if until is not None and line.time > until:
-                return
             yield line
 
 

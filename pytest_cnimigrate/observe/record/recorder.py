@@ -193,6 +193,7 @@ class Recorder:
                 self._tick()
         self._take_line(self._tracker.mark("stopped", datetime.now(UTC)))
         self._write(self._writer.close)
+        self._writer.abandon()
 
     def _take_line(self, line: Line) -> None:
         """Write a line and let everybody hear of it."""

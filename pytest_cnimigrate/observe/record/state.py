@@ -1,7 +1,7 @@
 """The objects of a cluster as they are now, or were at some moment of a record, with indexes.
 
-Each object is held as its JSON text, an eighth of what it takes as dictionaries (measured: 10,000 pods 45 MB
-instead of 350), and parsed when somebody asks for it, which takes some 15 µs.
+Each object is held as its JSON text: less than half of what it takes as dictionaries (10,000 pods of a real
+cluster, with their indexes: 90 MB instead of 200), and parsed when somebody asks for it, in some 10 µs.
 """
 
 from __future__ import annotations

@@ -55,7 +55,7 @@ class RecordWriter:
         """Add a line (without its end); it is on its way to the disk at the latest after `flush`."""
         self._pending.append(line)
         self._pending_bytes += len(line) + 1
-        if self._pending_bytes >= _BUFFER_BYTES:
+        if self._pending_bytes >= min(_BUFFER_BYTES, self._rotate_bytes):
             self.flush()
 
     def flush(self) -> None:
@@ -92,9 +92,13 @@ class RecordWriter:
             while self.compress_some():
                 pass
         finally:
-            self._file.close()
-            if self._compression is not None:
-                self._compression.abandon()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let go of the files without writing what is left."""
+        self._file.close()
+        if self._compression is not None:
+            self._compression.abandon()
 
     def __enter__(self) -> RecordWriter:
         return self

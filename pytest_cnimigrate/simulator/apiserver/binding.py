@@ -35,7 +35,7 @@ def bind(server: ApiServer, name: str, namespace: str, node_name: str, *, uid: s
         "status": "True",
         "lastProbeTime": None,
         "lastTransitionTime": timestamp(),
-        "observedGeneration": pod["metadata"]["generation"],
+        # No observedGeneration yet: kubelet adds it with its first status, as recorded.
     }
     status["conditions"] = [*others, scheduled]
     return server.replace(PODS, pod)

@@ -185,6 +185,9 @@ class ApiServer(Reads):
         new: Object = orjson.loads(entry.raw)
         changed = mark_deleted(info, new, options)
         gone = strategy.is_removable(info, new)
+        if gone and resource.group_resource != "pods" and "deletionTimestamp" not in entry.obj["metadata"]:
+            # What has nothing to wait for goes as it was; only pods are deleted gracefully, and marked first.
+            new = orjson.loads(entry.raw)
         if options.dry_run:
             return new, gone
         # A pod's watchers see that its grace is over before they see it go, as in the recordings.

@@ -31,9 +31,8 @@ log = logging.getLogger("cnimigrate.simulator.fleet")
 BOOT_SECONDS = 25.0
 PROXY_TIMEOUT_SECONDS = 30.0
 """How long the API server tries to reach a pod before it says `i/o timeout`."""
-VANISHED_SECONDS = 60.0
-"""After this long the cloud controller removes the node of a terminated instance even if nobody has marked it
-as not Ready (normally it is marked after 40 s and removed within 5 s)."""
+MONITOR_SECONDS = 5.0
+"""Between two looks of the cloud controller at nodes that are not Ready (`--node-monitor-period`)."""
 
 
 class Fleet:
@@ -130,7 +129,12 @@ class Fleet:
         await kubelet.run()
 
     async def _remove_node(self, name: str) -> None:
-        """As the cloud controller: a node that is not Ready and whose instance is gone is deleted."""
+        """As the cloud controller: a node that is not Ready and whose instance is gone is deleted.
+
+        It does not ask the cloud about nodes that are Ready, so that a node always turns Unknown first, for
+        as long as the node lifecycle controller is patient:
+        https://kubernetes.io/docs/concepts/architecture/cloud-controller/#node-controller
+        """
         nodes = self._informers.of(NODES)
 
         def unready() -> bool:
@@ -138,12 +142,8 @@ class Fleet:
             ready = condition(node, "Ready") if node is not None else None
             return node is None or ready is None or ready["status"] != "True"
 
-        try:
-            async with asyncio.timeout(self._pace.wall(VANISHED_SECONDS)):
-                await nodes.wait_until(unready)
-        except TimeoutError:
-            log.debug("node %s was never marked as not Ready", name)
-        await self._pace.sleep(5.0, jitter=0.5)
+        await nodes.wait_until(unready)
+        await self._pace.sleep(MONITOR_SECONDS, jitter=0.5)
         try:
             await self._api.delete(NODES, name)
         except ApiError as error:

@@ -40,6 +40,14 @@ def test_a_pod_without_a_node_or_with_its_work_done_goes_at_once(server: ApiServ
     assert server.delete(PODS, "done", "default")[1]
 
 
+def test_what_has_nothing_to_wait_for_goes_unmarked(server: ApiServer) -> None:
+    # As recorded: watchers of a DaemonSet or a Node see the last state of it, not a deletion that took time.
+    created = server.create(CONFIG_MAPS, config_map(), "default")
+    last, gone = server.delete(CONFIG_MAPS, created["metadata"]["name"], "default")
+    assert gone
+    assert not {"deletionTimestamp", "deletionGracePeriodSeconds"} & last["metadata"].keys()
+
+
 def test_a_second_deletion_shortens_the_grace_and_never_lengthens_it(server: ApiServer) -> None:
     running(server, terminationGracePeriodSeconds=60)
     server.delete(PODS, "web", "default")
@@ -100,6 +108,8 @@ def test_a_precondition_keeps_a_namesake_alive(server: ApiServer) -> None:
 
 def test_a_pod_is_bound_once(server: ApiServer) -> None:
     running(server)
+    [scheduled] = server.get(PODS, "web", "default")["status"]["conditions"]
+    assert "observedGeneration" not in scheduled, "kubelet adds it, as recorded"
     with pytest.raises(ApiError, match='pod web is already assigned to node "n1"') as refused:
         bind(server, "web", "default", "n2")
     assert refused.value.is_conflict

@@ -7,7 +7,7 @@ import asyncio
 from node_rig import NEW, TAINT, node_condition, rig
 from recorded_shapes import recording, shape
 
-from pytest_cnimigrate.model.objects import parse_timestamp
+from pytest_cnimigrate.model.objects import Object, condition, parse_timestamp
 from pytest_cnimigrate.model.resources import CSI_NODES, LEASES, NODES
 
 NOT_READY = (
@@ -106,6 +106,25 @@ async def test_a_terminated_instance_takes_its_node_object_with_it() -> None:
             "the object stays until the cloud controller misses the instance"
         )
         await cluster.until(lambda: cluster.node(name) is None, NODES)
+
+
+async def test_a_node_turns_unknown_before_it_is_deleted() -> None:
+    # As recorded: the cloud controller asks the cloud only about nodes that are not Ready.
+    async with rig(speed=300) as cluster:
+        name = await cluster.add_node()
+        await cluster.install_aws_node()
+        await cluster.node_ready(name)
+        seen: list[str] = []
+
+        def note(old: Object | None, new: Object | None) -> None:
+            ready = condition(new, "Ready") if new is not None else None
+            seen.append(ready["status"] if ready else "deleted")
+
+        cluster.informers.of(NODES).add_handler(note)
+        await cluster.fleet.terminate(cluster.instances[0].instance_id)
+        await cluster.until(lambda: cluster.node(name) is None, NODES)
+        assert seen[-1] == "deleted"
+        assert seen[-2] == "Unknown"
 
 
 async def test_an_instance_that_is_terminated_while_it_boots_never_becomes_a_node() -> None:

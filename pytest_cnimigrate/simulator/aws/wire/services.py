@@ -7,8 +7,10 @@ import re
 from dataclasses import dataclass
 from typing import Literal, cast
 
-import botocore.session
 from botocore.model import OperationModel, ServiceModel
+from botocore.session import Session
+
+from pytest_cnimigrate.simulator.aws.detached import detached_session
 
 Protocol = Literal["rest-json", "query", "ec2"]
 
@@ -69,5 +71,5 @@ def service_for(signing_name: str) -> Service | None:
 
 
 @functools.cache
-def _session() -> botocore.session.Session:
-    return botocore.session.Session()
+def _session() -> Session:
+    return detached_session()
