@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_cnimigrate.model.objects import Object
+
 Values = Mapping[str, Any]
 Version = tuple[int, int]
 
@@ -201,6 +203,17 @@ def _eni_problems(values: Values) -> Iterator[str]:
         yield "ipv6.enabled: ENI mode is IPv4 only"
     if value_at(values, "cni.chainingMode") == "aws-cni":
         yield "cni.chainingMode: aws-cni keeps the VPC CNI in charge; leave it out to replace it"
+
+
+def wrong_address_family(values: Values, service: Object) -> list[str]:
+    """Problems: ENI mode, which is IPv4 only, in a cluster whose Services (`service` is any) are not.
+
+    An EKS cluster is of one family for good, and an IPv6 one has no IPv4 addresses for pods.
+    """
+    families = service["spec"].get("ipFamilies") or ["IPv4"]
+    if not _is_eni(values) or families[0] == "IPv4":
+        return []
+    return [f"ipam.mode: ENI mode is IPv4 only, and this cluster is {families[0]}; take another IPAM mode"]
 
 
 def leaves_masquerading_open(values: Values, version: str) -> list[str]:

@@ -132,12 +132,17 @@ class Sampler:
             self._thread = threading.Thread(target=self._run, name="reachability", daemon=True)
             self._thread.start()
 
-    def stop(self) -> Losses:
-        """End the sampling and say what was lost."""
+    def stop(self, *, look: bool = True) -> Losses:
+        """End the sampling and say what was lost, after one last `look`.
+
+        Without it, pairs of a pod that went away since the one before would count as lost.
+        """
         if self._thread is not None:
             self._stop.set()
             self._thread.join()
             self._thread = None
+            if look:
+                self._sample()
             self._seconds += time.monotonic() - self._begun
             self._write_all(self._tally.finish())
         return Losses(
@@ -149,13 +154,20 @@ class Sampler:
         )
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval):
-            try:
-                matrix = self._read()
-            except Exception as error:  # whatever it is: a sampler that dies in silence would report no loss
-                self._unreadable += 1
-                self._write_all([{"gap": str(error) or type(error).__name__}])
-                continue
+        pause = self._interval
+        while not self._stop.wait(pause):
+            begun = time.monotonic()
+            self._sample()
+            # All answers come through the API server: at most half of the time is spent asking.
+            pause = max(self._interval, time.monotonic() - begun)
+
+    def _sample(self) -> None:
+        try:
+            matrix = self._read()
+        except Exception as error:  # whatever it is: a sampler that dies in silence would report no loss
+            self._unreadable += 1
+            self._write_all([{"gap": str(error) or type(error).__name__}])
+        else:
             self._samples += 1
             self._write_all(self._tally.add(matrix))
 

@@ -103,7 +103,7 @@ class EksNodeGroups:
             raise CloudError(f"cluster {self._cluster} has no node group {name}")
         with _errors(f"describe instance type {instance_type}"):
             types = self._ec2.describe_instance_types(InstanceTypes=[instance_type])["InstanceTypes"]
-        network = types[0]["NetworkInfo"]
+        machine, network = types[0], types[0]["NetworkInfo"]
         interfaces, per_interface = network["MaximumNetworkInterfaces"], network["Ipv4AddressesPerInterface"]
         subnets = described.get("subnets") or []
         with _errors(f"describe the subnets of node group {name}"):
@@ -114,6 +114,8 @@ class EksNodeGroups:
             pods_per_node=interfaces * (per_interface - 1) + 2,
             addresses_per_node=interfaces * per_interface,
             free_addresses={subnet["SubnetId"]: subnet["AvailableIpAddressCount"] for subnet in answer},
+            milli_cpus_per_node=machine["VCpuInfo"]["DefaultVCpus"] * 1000,
+            memory_per_node=machine["MemoryInfo"]["SizeInMiB"] * 2**20,
         )
 
     def addon_status(self, addon: str) -> str | None:

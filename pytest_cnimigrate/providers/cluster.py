@@ -44,6 +44,8 @@ class Cluster:
     helm: Helm
     poll_interval: float
     """How often, in seconds, it is worth asking this cluster the same question again."""
+    speed: float = 1.0
+    """How many seconds of its own life pass in one of ours; more than 1 on an embedded cluster only."""
 
     @property
     def view(self) -> ClusterView:

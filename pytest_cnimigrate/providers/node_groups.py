@@ -62,6 +62,10 @@ class Capacity:
     """IPv4 addresses that one node can take from its subnets."""
     free_addresses: dict[str, int] = field(default_factory=dict)
     """Free IPv4 addresses by subnet id."""
+    milli_cpus_per_node: int = 0
+    """Of the machine, in thousandths of a processor; kubelet keeps a part for itself."""
+    memory_per_node: int = 0
+    """Of the machine, in bytes; kubelet keeps a part for itself."""
 
 
 class NodeGroupReader(Protocol):

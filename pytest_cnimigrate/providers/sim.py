@@ -70,6 +70,7 @@ class SimProvider:
             ),
             helm=StandInHelm(kube),
             poll_interval=POLL_SECONDS / request.speed,
+            speed=request.speed,
         )
         return self._cluster
 

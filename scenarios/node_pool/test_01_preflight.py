@@ -17,7 +17,14 @@ from pytest_cnimigrate.checks import (
     rights,
     workloads,
 )
-from pytest_cnimigrate.model.resources import DAEMON_SETS, DISRUPTION_BUDGETS, NETWORK_POLICIES, NODES, PODS
+from pytest_cnimigrate.model.resources import (
+    DAEMON_SETS,
+    DISRUPTION_BUDGETS,
+    NETWORK_POLICIES,
+    NODES,
+    PODS,
+    SERVICES,
+)
 
 
 def test_this_is_the_cluster_that_was_named(cluster, scenario, expect, evidence):
@@ -69,6 +76,12 @@ def test_the_values_fit_this_version_of_cilium(cilium_helm_values, scenario, exp
         cilium_values.leaves_masquerading_open(cilium_helm_values, scenario.cilium.version),
         cilium_values.taint_key_differs(cilium_helm_values, scenario.taint.key),
     )
+
+
+def test_the_values_fit_this_cluster(cluster, cilium_helm_values, expect):
+    """Cilium's values fit the address family of the cluster"""
+    service = cluster.kube.get(SERVICES, "kubernetes", "default")
+    expect(cilium_values.wrong_address_family(cilium_helm_values, service))
 
 
 def test_the_values_keep_cilium_away_from_old_nodes(cilium_helm_values, scenario, expect):
@@ -134,13 +147,10 @@ def test_every_budget_allows_a_disruption(cluster, old_nodes, scenario, eventual
 
 def test_the_new_group_has_room(cluster, old_nodes, scenario, expect):
     """The new nodes have room, and their subnets have addresses, for everything that has to move"""
-    pods, names = cluster.kube.list(PODS), old_nodes.names()
+    pods, names, size = cluster.kube.list(PODS), old_nodes.names(), scenario.new_nodes.size
+    moving, daemons = capacity.pods_to_move(pods, names), capacity.pods_of_each_node(pods, names)
     room = cluster.node_groups.capacity(scenario.old_cni.node_group, scenario.new_group.instance_type)
     expect(
-        capacity.too_small(
-            capacity.pods_to_move(pods, names),
-            capacity.pods_of_each_node(pods, names),
-            scenario.new_nodes.size,
-            room,
-        )
+        capacity.too_small(moving, len(daemons), size, room),
+        capacity.too_weak(moving, daemons, size, room),
     )

@@ -239,3 +239,20 @@ def test_masquerading_is_said_or_has_no_new_default(values, version):
 def test_masquerading_that_is_left_open_is_named(more):
     (problem,) = values_of.leaves_masquerading_open(ENI | more, "1.18.0")
     assert problem.startswith("enableIPv4Masquerade: say true or false")
+
+
+# --- the address family ------------------------------------------------------------------------------------
+
+IPV4, IPV6 = {"spec": {"ipFamilies": ["IPv4"]}}, {"spec": {"ipFamilies": ["IPv6"]}}
+
+
+def test_values_that_fit_the_address_family_of_the_cluster():
+    eni = {"ipam": {"mode": "eni"}, "eni": {"enabled": True}}
+    assert values_of.wrong_address_family(eni, IPV4) == []
+    assert values_of.wrong_address_family(eni, {"spec": {}}) == []
+    assert values_of.wrong_address_family({"ipam": {"mode": "cluster-pool"}}, IPV6) == []
+
+
+def test_eni_mode_in_an_ipv6_cluster_is_refused():
+    (problem,) = values_of.wrong_address_family({"ipam": {"mode": "eni"}}, IPV6)
+    assert problem == "ipam.mode: ENI mode is IPv4 only, and this cluster is IPv6; take another IPAM mode"

@@ -238,6 +238,34 @@ def test_one_pod_too_many_for_the_new_nodes_says_what_to_raise():
     )
 
 
+def asking(name, cpu, memory, **changes):
+    found = pod(name, "old-1", **changes)
+    requests = {"cpu": cpu, "memory": memory}
+    found["spec"]["containers"] = [{"name": "main", "resources": {"requests": requests}}, {"name": "sidecar"}]
+    return found
+
+
+MACHINE = Capacity(29, 30, milli_cpus_per_node=2000, memory_per_node=8 * 2**30)
+
+
+def test_pods_that_ask_for_no_more_than_the_new_nodes_have():
+    moving = [asking(f"p{n}", "500m", "1Gi") for n in range(8)]
+    daemon = asking("logs", "200m", "100Mi", owner="DaemonSet")
+    assert capacity.too_weak(moving, [], 2, MACHINE) == []
+    assert capacity.too_weak([pod("asks-for-nothing")], [daemon], 1, MACHINE) == []
+    assert capacity.too_weak(moving, [daemon], 2, MACHINE) != []
+
+
+def test_pods_that_ask_for_more_than_the_new_nodes_have_say_how_much():
+    moving = [asking(f"p{n}", "1", "5Gi") for n in range(5)]
+    assert capacity.too_weak(moving, [], 2, MACHINE) == [
+        "the pods of 2 new nodes ask for 5.0 CPUs, the nodes have 4.0; raise new_nodes.size or take larger "
+        "instances",
+        "the pods of 2 new nodes ask for 25.0 GiB of memory, the nodes have 16.0; raise new_nodes.size or "
+        "take larger instances",
+    ]
+
+
 def test_too_few_addresses_name_the_subnets():
     short = Capacity(29, 30, {"subnet-b": 7, "subnet-a": 10})
     (problem,) = capacity.too_small([pod("a", "old-1")], 5, 3, short)
@@ -259,4 +287,4 @@ def test_daemonsets_are_counted_once_however_many_nodes_they_are_on():
         pod("there", "new-1", owner="DaemonSet", owner_name="elsewhere"),
         pod("web", "old-1"),
     ]
-    assert capacity.pods_of_each_node(pods, ["old-1", "old-2"]) == 2
+    assert len(capacity.pods_of_each_node(pods, ["old-1", "old-2"])) == 2

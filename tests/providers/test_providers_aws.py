@@ -111,6 +111,7 @@ def test_what_new_nodes_can_hold(cluster):
     """EKS without prefix delegation: 3 interfaces of 10 addresses on an m5.large make 29 pods."""
     capacity = cluster.node_groups.capacity("ng-1", "m5.large")
     assert (capacity.pods_per_node, capacity.addresses_per_node) == (29, 30)
+    assert (capacity.milli_cpus_per_node, capacity.memory_per_node) == (2000, 8 * 2**30)
     assert set(capacity.free_addresses) == set(cluster.node_groups.find("ng-1").subnets)
     assert all(free > 0 for free in capacity.free_addresses.values())
 

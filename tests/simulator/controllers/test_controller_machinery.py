@@ -15,7 +15,7 @@ from pytest_cnimigrate.simulator.client.events import COMBINE_AFTER, EventRecord
 from pytest_cnimigrate.simulator.clock import Pace
 from pytest_cnimigrate.simulator.controllers.base import Context, Controller
 from pytest_cnimigrate.simulator.controllers.queue import WorkQueue
-from pytest_cnimigrate.simulator.controllers.scheduling.quantity import milli
+from pytest_cnimigrate.model.quantities import milli
 
 
 async def test_a_key_waits_once_however_often_it_is_added() -> None:

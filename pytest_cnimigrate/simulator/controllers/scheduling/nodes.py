@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pytest_cnimigrate.model.objects import Object, controller_of, labels_of, name_of, uid_of
 from pytest_cnimigrate.simulator.controllers.pods import is_terminal, node_name
-from pytest_cnimigrate.simulator.controllers.scheduling.quantity import milli
+from pytest_cnimigrate.model.quantities import milli
 
 ZONE = "topology.kubernetes.io/zone"
 
