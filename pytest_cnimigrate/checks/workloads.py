@@ -14,6 +14,7 @@ from pytest_cnimigrate.model.objects import (
     key_of,
     labels_of,
     namespace_of,
+    uid_of,
 )
 from pytest_cnimigrate.model.selectors import matches_label_selector
 
@@ -70,7 +71,7 @@ def irreplaceable(pods: Iterable[Object]) -> list[str]:
         f"pod {key_of(pod)} on node {pod['spec'].get('nodeName')} has no controller: "
         "once evicted, nothing brings it back; delete it, or run it by a Deployment"
         for pod in pods
-        if is_evictable(pod) and controller_of(pod) is None
+        if is_evictable(pod) and not is_terminating(pod) and controller_of(pod) is None
     ]
 
 
@@ -143,6 +144,34 @@ def incomplete(workloads: Iterable[Object]) -> list[str]:
                 f"{workload['kind']} {key_of(workload)}: {status.get(field, 0)} of {wanted} pods ready"
             )
     return problems
+
+
+def waiting(pods: Iterable[Object]) -> list[str]:
+    """The uids of pods that wait for a node, a network or an image: of every kind of workload, also such as
+    only an operator knows. Not pods of DaemonSets, which are bound to their node: others look after them.
+    """
+    return [
+        uid_of(pod)
+        for pod in pods
+        if pod.get("status", {}).get("phase") == "Pending"
+        and not (is_terminating(pod) or is_of_daemonset(pod) or is_static(pod))
+    ]
+
+
+def still_waiting(pods: Iterable[Object], uids: Collection[str]) -> list[str]:
+    """Problems: which of these pods wait even now. Others that have come since have their time before them."""
+    pods = list(pods)
+    now = set(waiting(pods)) & set(uids)
+    return [f"pod {key_of(pod)} has not started: {_why_waiting(pod)}" for pod in pods if uid_of(pod) in now]
+
+
+def _why_waiting(pod: Object) -> str:
+    scheduled = condition(pod, "PodScheduled")
+    if scheduled is not None and scheduled["status"] != "True":
+        return str(scheduled.get("message") or scheduled.get("reason") or "it has no node")
+    states = (entry.get("state") or {} for entry in pod["status"].get("containerStatuses") or ())
+    reasons = [state["waiting"].get("reason", "waiting") for state in states if "waiting" in state]
+    return f"{reasons[0] if reasons else 'Pending'} on node {pod['spec'].get('nodeName', '(none)')}"
 
 
 def failed_jobs(jobs: Iterable[Object]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 
 from pytest_cnimigrate.changes import ApplyObject
 from pytest_cnimigrate.checks import daemonsets, workloads
-from pytest_cnimigrate.model.resources import DAEMON_SETS, DEPLOYMENTS, JOBS, STATEFUL_SETS
+from pytest_cnimigrate.model.resources import DAEMON_SETS, DEPLOYMENTS, JOBS, PODS, STATEFUL_SETS
 
 
 @pytest.mark.action
@@ -60,3 +60,4 @@ def test_every_workload_is_complete(cluster, scenario, eventually, evidence, rem
     present = [*cluster.kube.list(DEPLOYMENTS), *cluster.kube.list(STATEFUL_SETS)]
     evidence("workloads before", workloads.replica_counts(present))
     remember("jobs that had failed before", sorted(workloads.failed_jobs(cluster.kube.list(JOBS))))
+    remember("pods that waited before", workloads.waiting(cluster.kube.list(PODS)))

@@ -51,6 +51,14 @@ def test_every_workload_is_complete(scenario, eventually, incomplete_workloads):
     eventually(incomplete_workloads, within=scenario.timeouts.rollout)
 
 
+def test_no_pod_is_left_waiting(cluster, scenario, eventually, recall):
+    """Every pod has found a node and a network, those of operators and Jobs too"""
+    new = set(workloads.waiting(cluster.kube.list(PODS))) - set(recall("pods that waited before"))
+    eventually(
+        lambda: workloads.still_waiting(cluster.kube.list(PODS), new), within=scenario.timeouts.rollout
+    )
+
+
 def test_no_job_has_failed(cluster, expect, recall):
     """No Job has failed for having been moved"""
     before = recall("jobs that had failed before")

@@ -219,6 +219,39 @@ def test_pods_that_keep_data_in_an_empty_dir(volumes, expected):
     assert workloads.uses_empty_dir(pod("a", volumes=volumes)) is expected
 
 
+# --- pods that wait -----------------------------------------------------------------------------------------
+
+
+def test_pods_that_wait_are_known_whoever_made_them():
+    operators, of_job = pod("kafka-0", phase="Pending", owner="StrimziPodSet"), pod("j", phase="Pending")
+    others = [
+        pod("runs", "new-1"),
+        pod("goes", phase="Pending", terminating=True),
+        pod("envoy", phase="Pending", owner="DaemonSet"),
+        pod("static", "new-1", phase="Pending", static=True),
+    ]
+    assert workloads.waiting([operators, of_job, *others]) == ["uid-shop-kafka-0", "uid-shop-j"]
+
+
+def test_a_pod_that_goes_on_waiting_is_named_with_what_it_waits_for():
+    unscheduled, starting = pod("a", phase="Pending"), pod("b", "new-1", phase="Pending")
+    unscheduled["status"]["conditions"] = [
+        {"type": "PodScheduled", "status": "False", "message": "0/3 nodes are available"}
+    ]
+    starting["status"]["containerStatuses"] = [{"state": {"waiting": {"reason": "ContainerCreating"}}}]
+    latecomer = pod("c", phase="Pending")
+    pods = [unscheduled, starting, latecomer, pod("d", "new-1")]
+    assert workloads.still_waiting(pods, ["uid-shop-a", "uid-shop-b", "uid-shop-d"]) == [
+        "pod shop/a has not started: 0/3 nodes are available",
+        "pod shop/b has not started: ContainerCreating on node new-1",
+    ]
+
+
+def test_a_pod_without_a_controller_that_is_on_its_way_out_is_nobodys_loss():
+    assert workloads.irreplaceable([pod("by-hand", "old-1", owner=None, terminating=True)]) == []
+    assert workloads.irreplaceable([pod("by-hand", "old-1", owner=None)]) != []
+
+
 # --- room for them -----------------------------------------------------------------------------------------
 
 ROOM = Capacity(pods_per_node=29, addresses_per_node=30, free_addresses={"subnet-a": 100, "subnet-b": 100})

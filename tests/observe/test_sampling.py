@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
+import time
 
 import orjson
 import pytest
@@ -135,6 +137,34 @@ def test_a_time_in_which_nothing_could_be_read_is_a_gap_and_not_a_loss(tmp_path)
     assert losses.unreadable == 1
     assert set(losses.pair_seconds.values()) == {0}
     assert "connection refused" in (tmp_path / "reachability.jsonl").read_text()
+
+
+def test_the_last_look_is_at_the_end_so_that_pods_that_have_gone_meanwhile_are_not_lost(tmp_path):
+    sampler = Sampler(Readings(matrix(0)), tmp_path / "r.jsonl", interval=60)
+    sampler.start()
+    assert sampler.stop().samples == 1
+    sampler.start()
+    assert sampler.stop(look=False).samples == 1
+
+
+def test_a_slow_mesh_is_not_asked_without_a_pause(tmp_path):
+    """A reading of 200 probes takes seconds, all of them through the API server."""
+    asked = []
+
+    def slowly():
+        asked.append(time.monotonic())
+        time.sleep(0.05)
+        if len(asked) == 4:
+            done.set()
+        return matrix(0)
+
+    done = threading.Event()
+    sampler = Sampler(slowly, tmp_path / "r.jsonl", interval=0.001)
+    sampler.start()
+    assert done.wait(5)
+    sampler.stop(look=False)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert min(pauses) > 0.09, "a reading of 50 ms and as long a pause"
 
 
 def test_a_sampler_that_was_never_started_says_that_it_saw_nothing(tmp_path):
