@@ -159,7 +159,7 @@ def waiting(pods: Iterable[Object]) -> list[str]:
 
 
 def still_waiting(pods: Iterable[Object], uids: Collection[str]) -> list[str]:
-    """Problems: which of these pods wait even now. Others that have come since have their time before them."""
+    """Problems: which of these pods wait even now. Others that have come since have time left."""
     pods = list(pods)
     now = set(waiting(pods)) & set(uids)
     return [f"pod {key_of(pod)} has not started: {_why_waiting(pod)}" for pod in pods if uid_of(pod) in now]

@@ -132,8 +132,8 @@ def wait_for(
 ) -> T:
     """Ask `probe` every `interval` seconds until it is `Ready` `successes` times in a row; its last value.
 
-    The probe says `Ready(value)` or `NotYet(reason)`. A `KubeError` or `CloudError` that may pass (`retriable`) counts as
-    `NotYet`; whatever else it raises is raised. `what` completes "waiting for …".
+    The probe says `Ready(value)` or `NotYet(reason)`. A `KubeError` or `CloudError` that may pass
+    (`retriable`) counts as `NotYet`; whatever else it raises is raised. `what` completes "waiting for …".
 
     `timeout` is in seconds, or a `Deadline` shared with other waits, whose clock then counts. There is always
     one look at least, and one at the very end; a look itself is not cut short, its requests have limits of

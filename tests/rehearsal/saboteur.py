@@ -88,6 +88,13 @@ def _pods(cluster: Cluster, selector: str) -> list[dict[str, Any]]:
     return cluster.kube.list(PODS, "shop", label_selector=selector)
 
 
+def a_pod_that_does_not_fit(cluster: Cluster) -> None:
+    resources = {"requests": {"cpu": "1000"}}
+    container = {"name": "main", "image": "registry.example/kafka:1", "resources": resources}
+    pod = {"metadata": {"name": "kafka-0"}, "spec": {"containers": [container]}}
+    cluster.kube.create(PODS, pod, "shop")
+
+
 def a_policy_that_nobody_holds(cluster: Cluster) -> None:
     policy = {
         "apiVersion": "networking.k8s.io/v1",

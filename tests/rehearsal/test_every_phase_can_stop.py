@@ -220,6 +220,14 @@ def rehearse(out: Path, *, sabotage: str = "", before: str = "", settings: tuple
             id="move: a budget blocks the drain",
         ),
         pytest.param(
+            "move-workloads",
+            "a_pod_that_does_not_fit",
+            "test_no_pod_is_left_waiting",
+            "test_no_pod_is_left_waiting",
+            "pod shop/kafka-0 has not started",
+            id="move: a pod of an operator finds no node",
+        ),
+        pytest.param(
             "network-policies",
             "the_policy_is_deleted_again",
             "test_the_network_policies_are_back",

@@ -9,13 +9,13 @@ import pytest
 from straw_cluster import Cluster, bare_pod
 
 from pytest_cnimigrate.model.objects import Object, name_of
+from pytest_cnimigrate.model.quantities import milli
 from pytest_cnimigrate.model.resources import CONFIG_MAPS, EVENTS, PODS
 from pytest_cnimigrate.simulator.client.api import ApiError
 from pytest_cnimigrate.simulator.client.events import COMBINE_AFTER, EventRecorder
 from pytest_cnimigrate.simulator.clock import Pace
 from pytest_cnimigrate.simulator.controllers.base import Context, Controller
 from pytest_cnimigrate.simulator.controllers.queue import WorkQueue
-from pytest_cnimigrate.model.quantities import milli
 
 
 async def test_a_key_waits_once_however_often_it_is_added() -> None:

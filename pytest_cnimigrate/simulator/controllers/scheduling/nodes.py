@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from pytest_cnimigrate.model.objects import Object, controller_of, labels_of, name_of, uid_of
-from pytest_cnimigrate.simulator.controllers.pods import is_terminal, node_name
 from pytest_cnimigrate.model.quantities import milli
+from pytest_cnimigrate.simulator.controllers.pods import is_terminal, node_name
 
 ZONE = "topology.kubernetes.io/zone"
 
