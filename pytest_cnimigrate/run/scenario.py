@@ -188,7 +188,7 @@ class DrainPart(_Part):
     """How nodes are emptied."""
 
     nodes_at_once: Whole = Field(default=1, ge=1)
-    delete_emptydir_data: bool = True
+    delete_emptydir_data: bool = False
     """Whether pods with emptyDir volumes may be evicted; their data goes with them."""
 
 

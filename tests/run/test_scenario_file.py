@@ -72,7 +72,7 @@ def test_the_node_pool_scenario_is_understood(folder: Path) -> None:
 def test_what_is_left_out_has_a_default(edit: Callable[..., Path]) -> None:
     scenario = load_scenario(edit("drain:\n  nodes_at_once: 1\n", ""))
     assert scenario.drain.nodes_at_once == 1
-    assert scenario.drain.delete_emptydir_data
+    assert not scenario.drain.delete_emptydir_data
 
 
 # --- durations ---------------------------------------------------------------------------------------------
