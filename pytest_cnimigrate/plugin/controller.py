@@ -130,6 +130,7 @@ class Controller:
         """Take everything down, complete the record, draw the reports."""
         self._signals.finishing = True
         self._take_down(session)
+        self._signals.writing = True
         self._complete()
         if self._live is not None:
             self._live.close()

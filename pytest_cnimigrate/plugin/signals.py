@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -18,7 +19,10 @@ from pytest_cnimigrate.plugin.state import State
 
 _Handler = Callable[[int, FrameType | None], Any] | int | None
 
-# Ctrl-C stays what it is in pytest: each one raises KeyboardInterrupt, a second one breaks teardown off.
+# Ctrl-C stays what it is in pytest: it raises KeyboardInterrupt, and a second one breaks teardown off. But
+# not one that comes at once: people press it more than once, and that would break off what the first one
+# has set going, such as writing into the journal that the run was interrupted.
+_DEAF_SECONDS = 1.0
 _ONCE = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -30,8 +34,12 @@ class Signals:
         self._before: dict[signal.Signals, _Handler] = {}
         self._holding = False
         self._held_back = ""
+        self._deaf_until = 0.0
         self.finishing = False
-        """Set once reports are being written: SIGTERM then lets them be finished."""
+        """Set once the run is ending: SIGTERM then lets it come to its end."""
+        self.writing = False
+        """Set once everything is taken down and only the record is completed, which takes a moment: then
+        nothing stops that, an impatient Ctrl-C neither."""
 
     def install(self) -> None:
         """Handle the signals, except those that are ignored on purpose (`nohup`)."""
@@ -66,12 +74,15 @@ class Signals:
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
         name = signal.Signals(number).name
+        if self.writing or (number == signal.SIGINT and time.monotonic() < self._deaf_until):
+            return
         if number != signal.SIGINT and (self._state.interrupted_by or self.finishing):
             return
         self._state.interrupted_by = self._state.interrupted_by or name
         if number != signal.SIGINT and self._holding:
             self._held_back = name
             return
+        self._deaf_until = time.monotonic() + _DEAF_SECONDS
         raise KeyboardInterrupt(f"{name} received")
 
 

@@ -209,7 +209,7 @@ class SimulatorPart(_Part):
     speed: float = Field(default=40.0, gt=0, le=1000, strict=True)
     """Simulated seconds in a second: a node that boots in 40 s is there after 1 s at speed 40."""
     faults: tuple[str, ...] = ()
-    """Named faults to switch on from the start."""
+    """Named faults to switch on as soon as the cluster is up."""
     port: int = Field(default=0, ge=0, le=65535)
     """Of its API server; 0 takes a free one."""
 

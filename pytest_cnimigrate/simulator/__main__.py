@@ -17,11 +17,12 @@ import os
 import signal
 import sys
 import tempfile
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from pytest_cnimigrate.simulator.cluster import EmbeddedCluster
-from pytest_cnimigrate.simulator.faults import KNOWN, UnknownFaultError
+from pytest_cnimigrate.simulator.faults import KNOWN, Faults, UnknownFaultError
 from pytest_cnimigrate.simulator.listening import PortInUseError
 from pytest_cnimigrate.simulator.process import write_kubeconfig
 from pytest_cnimigrate.simulator.registry import Registration
@@ -65,19 +66,23 @@ async def _serve(keep_hours: float) -> int:
     lines = await _lines(sys.stdin.fileno())
     settings = ClusterSettings.from_json(json.loads(await lines.readline()))
     try:
-        cluster = EmbeddedCluster(settings)
+        faults = Faults(settings.faults)
+        cluster = EmbeddedCluster(replace(settings, faults=()))
         await cluster.start()
     except (PortInUseError, UnknownFaultError) as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
     registration = _register(cluster)
-    following = asyncio.create_task(_follow(lines, ended, keep_hours))
+    following = asyncio.create_task(_follow(lines, ended, registration, keep_hours))
     settling = asyncio.create_task(cluster.settled())
     stopping = asyncio.create_task(ended.wait())
     try:
         await asyncio.wait({settling, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if settling.done():
             settling.result()
+            # Only now: some of them would keep the cluster itself from coming up.
+            for name in faults.names():
+                cluster.faults.activate(name)
             answer = {"server": cluster.server, "cloud": cluster.cloud, "kubeconfig": cluster.kubeconfig}
             print(json.dumps({"pid": os.getpid(), **answer}), flush=True)
             await stopping
@@ -99,10 +104,14 @@ async def _lines(descriptor: int) -> asyncio.StreamReader:
     return reader
 
 
-async def _follow(lines: asyncio.StreamReader, ended: asyncio.Event, keep_hours: float) -> None:
+async def _follow(
+    lines: asyncio.StreamReader, ended: asyncio.Event, registration: Registration, keep_hours: float
+) -> None:
     """End when the parent does, unless it has said `keep`."""
     while line := await lines.readline():
         if line.strip() == b"keep":
+            registration.keep()
+            print("kept", flush=True)
             await asyncio.sleep(keep_hours * 3600)
             break
     ended.set()

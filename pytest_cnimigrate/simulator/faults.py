@@ -1,8 +1,8 @@
 """Named faults: what can be made to go wrong in the simulated cluster.
 
 Each fault models one real failure and says which. The part of the simulator that can fail asks
-`faults.active(NAME)`; nothing else knows whether a fault is on. Faults are switched on when the cluster
-starts or while it runs (`POST /simulator/faults`), so that a rehearsal can break anything at any time.
+`faults.active(NAME)`; nothing else knows whether a fault is on. Faults are switched on as soon as the
+cluster is up or while it runs (`POST /simulator/faults`), so that a rehearsal can break anything at any time.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,8 @@ class SimulatorProcess:
             with contextlib.suppress(OSError):
                 self._child.stdin.write("keep\n")
                 self._child.stdin.flush()
+                # Once it has answered, nobody takes it for a part of this run any more.
+                _line(self._child, STOP_SECONDS)
             with contextlib.suppress(OSError):
                 self._child.stdin.close()
         if self._child.stdout:
@@ -105,25 +108,33 @@ class SimulatorProcess:
 
 def _greet(child: subprocess.Popen[str], settings: ClusterSettings, log: Path) -> Address:
     """Hand over the settings and wait for the address."""
-    assert child.stdin is not None  # noqa: S101  # for the type checker: both are pipes
-    assert child.stdout is not None  # noqa: S101
+    assert child.stdin is not None  # noqa: S101  # for the type checker: it is a pipe
     with contextlib.suppress(BrokenPipeError):
         child.stdin.write(json.dumps(settings.as_json()) + "\n")
         child.stdin.flush()
-    # A readline cannot time out, so the child is ended if it takes too long: then the line is empty.
-    watchdog = threading.Timer(START_SECONDS, child.kill)
-    watchdog.start()
-    try:
-        line = child.stdout.readline()
-    finally:
-        watchdog.cancel()
+    begun = time.monotonic()
+    line = _line(child, START_SECONDS)
     if not line:
         child.wait()
+        if time.monotonic() - begun >= START_SECONDS:
+            raise SimulatorError(f"it was not ready after {START_SECONDS:g} s: {_last_words(log)}")
         raise SimulatorError(f"the embedded cluster ended before it was ready: {_last_words(log)}")
     answer = json.loads(line)
     if "error" in answer:
         raise SimulatorError(answer["error"])
     return Address(**answer)
+
+
+def _line(child: subprocess.Popen[str], seconds: float) -> str:
+    """The next line of what the child says; empty if it ends, or is ended for taking too long."""
+    assert child.stdout is not None  # noqa: S101  # for the type checker: it is a pipe
+    # A readline cannot time out.
+    watchdog = threading.Timer(seconds, child.kill)
+    watchdog.start()
+    try:
+        return child.stdout.readline()
+    finally:
+        watchdog.cancel()
 
 
 def _last_words(log: Path) -> str:

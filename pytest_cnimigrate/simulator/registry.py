@@ -45,6 +45,14 @@ class Entry:
     started: str
     path: Path
     alive: bool
+    owner: int = 0
+    """The process that has started it, which it ends with unless it is kept."""
+    kept: bool = False
+
+    @property
+    def in_use(self) -> bool:
+        """Whether it belongs to a run, or a terminal, that is still there."""
+        return self.alive and not self.kept
 
     def stop(self) -> bool:
         """End the process; True once it is gone. Its file goes with it."""
@@ -66,8 +74,25 @@ class Registration:
     def __init__(self, *, cluster: str, server: str, started: str) -> None:
         self._path, self._descriptor = _create(f"{os.getpid()}.json")
         fcntl.flock(self._descriptor, fcntl.LOCK_EX)
-        content = {"pid": os.getpid(), "cluster": cluster, "server": server, "started": started}
-        os.write(self._descriptor, json.dumps(content).encode())
+        self._content = {
+            "pid": os.getpid(),
+            "cluster": cluster,
+            "server": server,
+            "started": started,
+            "owner": os.getppid(),
+            "kept": False,
+        }
+        self._write()
+
+    def keep(self) -> None:
+        """Note that it lives on without its owner."""
+        self._content["kept"] = True
+        self._write()
+
+    def _write(self) -> None:
+        text = json.dumps(self._content).encode()
+        os.pwrite(self._descriptor, text, 0)
+        os.ftruncate(self._descriptor, len(text))
 
     def close(self) -> None:
         self._path.unlink(missing_ok=True)

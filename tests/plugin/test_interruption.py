@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -199,6 +200,24 @@ def test_a_second_sigterm_does_not_break_the_teardown_off(project: Project) -> N
         process.communicate(timeout=60)
     assert process.returncode == pytest.ExitCode.INTERRUPTED
     assert project.cluster()[1:] == ["down"]
+
+
+@pytest.mark.parametrize("workers", ["0", "2"])
+def test_a_row_of_ctrl_c_may_break_the_teardown_off_but_never_the_record(
+    project: Project, workers: str
+) -> None:
+    scenario(project, HANGS)
+    with project.start("-n", workers) as process:
+        wait_for((project.root / "hangs").exists)
+        while process.poll() is None:
+            # From the first that is noticed until it has ended by itself.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.05)
+        output, _ = process.communicate(timeout=60)
+    assert project.outcomes() == EXPECTED
+    assert project.journal()[-1]["outcome"] == "interrupted"
+    assert (project.root / "out/move/index.html").exists(), output
 
 
 @pytest.mark.parametrize("workers", ["0", "2"])

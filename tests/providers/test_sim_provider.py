@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_cnimigrate.kube.connect import connect
-from pytest_cnimigrate.kube.errors import ServerEnded
+from pytest_cnimigrate.kube.errors import ServerEnded, ServerError
 from pytest_cnimigrate.model.resources import NODES
 from pytest_cnimigrate.providers.cluster import Cluster, ClusterRequest, ProviderError
 from pytest_cnimigrate.providers.eksctl import ClusterConfig
@@ -203,6 +203,16 @@ def test_a_cluster_that_does_not_come_up_says_where_to_look(tmp_path, monkeypatc
     assert list(registry.entries()) == [] or not next(registry.entries()).alive
 
 
+def test_a_fault_is_on_once_the_cluster_is_up_and_does_not_keep_it_from_coming_up(tmp_path):
+    provider = SimProvider()
+    try:
+        cluster = provision(provider, tmp_path, faults=("api-unavailable", "node-never-registers"))
+        with pytest.raises(ServerError):
+            cluster.kube.list(NODES)
+    finally:
+        provider.release(keep=False)
+
+
 def test_a_cluster_that_has_died_is_not_waited_for(tmp_path):
     provider = SimProvider()
     try:
@@ -217,6 +227,21 @@ def test_a_cluster_that_has_died_is_not_waited_for(tmp_path):
             cluster.node_groups.find("ng-1")
         assert not of_kubernetes.value.retriable
         assert not of_aws.value.retriable
+    finally:
+        provider.release(keep=False)
+
+
+def test_prune_leaves_the_cluster_of_a_run_alone_unless_it_is_told_not_to(tmp_path):
+    provider = SimProvider()
+    try:
+        provision(provider, tmp_path)
+        (entry,) = registry.entries()
+        result = prune()
+        assert result.returncode == 0
+        assert f"in use by process {os.getpid()}; --all ends it" in result.stdout
+        assert is_alive(entry.pid)
+        assert "removed embedded cluster small" in prune("--all").stdout
+        assert list(registry.entries()) == []
     finally:
         provider.release(keep=False)
 
