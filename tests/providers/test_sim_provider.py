@@ -307,5 +307,5 @@ def test_without_a_home_that_can_be_written_a_kept_cluster_is_still_found_and_re
     (entry,) = registry.entries()
     assert entry.alive
     assert prune().returncode == 0
-    assert not is_alive(entry.pid)
+    wait_until_gone(entry.pid)
     assert list(registry.entries()) == []

@@ -248,3 +248,18 @@ def test_steps_carry_their_evidence():
     assert [evidence.name for evidence in last.evidence] == ["matrix.json"]
     assert summary.evidence == ()
     assert nodeid(CILIUM, CILIUM.action) in {step.nodeid for step in summary.steps if step.is_action}
+
+
+def test_a_run_of_the_first_phase_alone_went_through_as_far_as_it_was_picked():
+    records = migration().records
+    end = next(n for n, record in enumerate(records) if record["event"] == "phase-finished")
+    first = records[end]["phase"]
+    started, collected = (dict(record) for record in records[:2])
+    collected["items"] = [item for item in collected["items"] if item["phase"] == first]
+    picked = [started, collected, *records[2 : end + 1], records[-1]]
+    told = verdict(summarise(picked))
+    assert told.state is RunState.INCOMPLETE
+    assert told.headline == "What was picked went through: 1 phase of 10."
+    # Had the rest been asked for, it would be another matter.
+    told = verdict(summarise([started, records[1], *picked[2:]]))
+    assert told.headline.startswith("Not complete: ")
