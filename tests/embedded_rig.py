@@ -22,7 +22,7 @@ from pytest_cnimigrate.simulator.settings import ClusterSettings, GroupSettings
 
 Result = TypeVar("Result")
 
-NAME = "dc-migrate"
+NAME = "dc-rig"
 REGION = "us-west-1"
 SPEED = 200.0
 

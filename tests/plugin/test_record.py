@@ -225,10 +225,12 @@ def test_fixtures_can_ask_whether_anything_has_failed(project: Project) -> None:
 
 
 FULL_DISK = """
-import resource, signal
+import resource, signal, sys
 
 @pytest.fixture
 def full_disk(scenario_run):
+    # Modules are still imported after this, and cut-off byte code would spoil every later run.
+    sys.dont_write_bytecode = True
     # No file may grow beyond this any more: writes fail as on a full disk.
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))

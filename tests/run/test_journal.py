@@ -20,7 +20,10 @@ from pytest_cnimigrate.run.journal import Journal, JournalError, read_journal
 def disk_of(size: int) -> Iterator[None]:
     """Let no file grow beyond `size` bytes: a write past it fails with EFBIG, as on a full disk."""
     import signal
+    import sys
 
+    # Whatever is imported meanwhile must not leave cut-off byte code behind.
+    written, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
@@ -29,6 +32,7 @@ def disk_of(size: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
+        sys.dont_write_bytecode = written
 
 
 def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
