@@ -190,7 +190,7 @@ def test_a_group_that_stays_at_work_is_not_waited_for_for_ever(cluster, journal,
 @pytest.mark.parametrize("change", [ScaleNodeGroup("ng-9", desired=1), LabelNodeGroup("ng-9", {"a": "b"})])
 def test_a_group_that_is_not_there_is_named_with_where_to_look(migrate, change):
     with pytest.raises(
-        ChangeError, match=r"cluster dc-migrate has no node group ng-9; check the names in scenario"
+        ChangeError, match=r"cluster dc-rig has no node group ng-9; check the names in scenario"
     ):
         migrate(change)
 
