@@ -7,9 +7,10 @@ from typing import Any, ClassVar
 
 from pytest_cnimigrate.changes.restoring import as_manifest
 from pytest_cnimigrate.checks import affinity
-from pytest_cnimigrate.checks.workloads import is_finished, pods_that_need_the_node
+from pytest_cnimigrate.checks.workloads import pods_that_need_the_node
 from pytest_cnimigrate.kube.errors import Invalid
 from pytest_cnimigrate.model.objects import Object, controller_of, name_of, namespace_of, uid_of
+from pytest_cnimigrate.model.pods import is_finished
 from pytest_cnimigrate.model.resources import DAEMON_SETS, NODES, PODS
 from pytest_cnimigrate.providers.cluster import Cluster
 from pytest_cnimigrate.run.change import Captured, Change, ChangeError, Worksite

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from pytest_cnimigrate.checks.workloads import irreplaceable, is_evictable, uses_empty_dir
+from pytest_cnimigrate.checks.workloads import irreplaceable, is_evictable
 from pytest_cnimigrate.kube.errors import Conflict, NoAnswer, NotFound, ServerError, TooManyRequests
 from pytest_cnimigrate.model.objects import Object, is_terminating, key_of, name_of, namespace_of, uid_of
+from pytest_cnimigrate.model.pods import uses_empty_dir
 from pytest_cnimigrate.model.resources import NODES, PODS
 from pytest_cnimigrate.observe.waiting import NotYet, Ready, WaitTimeout, wait_for
 from pytest_cnimigrate.providers.cluster import Cluster

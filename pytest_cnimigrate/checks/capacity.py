@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from pytest_cnimigrate.checks.workloads import is_evictable, is_finished, is_of_daemonset, uses_host_network
+from pytest_cnimigrate.checks.workloads import is_evictable
 from pytest_cnimigrate.model.objects import Object, controller_of
+from pytest_cnimigrate.model.pods import is_finished, is_of_daemonset, uses_host_network
 from pytest_cnimigrate.model.quantities import milli
 from pytest_cnimigrate.providers.node_groups import Capacity
 

@@ -6,10 +6,10 @@ import json
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from pytest_cnimigrate.checks.workloads import is_finished, uses_host_network
 from pytest_cnimigrate.kube.client import KubeReader
 from pytest_cnimigrate.kube.errors import KubeError
 from pytest_cnimigrate.model.objects import Object, is_terminating, key_of, name_of, namespace_of, uid_of
+from pytest_cnimigrate.model.pods import is_finished, uses_host_network
 from pytest_cnimigrate.model.resources import CILIUM_ENDPOINTS, PODS
 
 AGENT_SELECTOR = "k8s-app=cilium"

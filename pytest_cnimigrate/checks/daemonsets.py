@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from pytest_cnimigrate.checks.workloads import is_finished
 from pytest_cnimigrate.model.objects import Object, is_pod_ready, is_terminating, key_of, name_of
+from pytest_cnimigrate.model.pods import is_finished
 from pytest_cnimigrate.providers.node_groups import NodeGroupReader
 
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pytest_cnimigrate.checks.affinity import required_terms
 from pytest_cnimigrate.checks.capacity import pods_to_move
 from pytest_cnimigrate.checks.nodes import in_words
-from pytest_cnimigrate.checks.workloads import is_finished, is_of_daemonset
 from pytest_cnimigrate.model.objects import Object, controller_of, key_of, labels_of, name_of, namespace_of
+from pytest_cnimigrate.model.pods import is_finished, is_of_daemonset
 from pytest_cnimigrate.model.selectors import matches_node, untolerated_taint
 
 # What kubelet and the cloud provider put on every node, whatever its group: https://kubernetes.io/docs/

@@ -7,6 +7,7 @@ from builders import budget, deployment, pod
 
 from pytest_cnimigrate.checks import capacity, workloads
 from pytest_cnimigrate.model.objects import name_of
+from pytest_cnimigrate.model.pods import uses_empty_dir
 from pytest_cnimigrate.providers.node_groups import Capacity
 
 ALL_SORTS = [
@@ -216,7 +217,7 @@ def test_replicas_are_recorded_by_workload():
     ("volumes", "expected"), [(None, False), ([{"emptyDir": {}}], True), ([{"secret": {}}], False)]
 )
 def test_pods_that_keep_data_in_an_empty_dir(volumes, expected):
-    assert workloads.uses_empty_dir(pod("a", volumes=volumes)) is expected
+    assert uses_empty_dir(pod("a", volumes=volumes)) is expected
 
 
 # --- pods that wait -----------------------------------------------------------------------------------------

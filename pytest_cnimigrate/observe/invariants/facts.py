@@ -6,7 +6,6 @@ from datetime import datetime
 
 from pytest_cnimigrate.model.objects import (
     Object,
-    annotations_of,
     condition,
     controller_of,
     is_pod_ready,
@@ -14,6 +13,7 @@ from pytest_cnimigrate.model.objects import (
     labels_of,
     namespace_of,
 )
+from pytest_cnimigrate.model.pods import is_finished
 from pytest_cnimigrate.observe.invariants.context import Context
 from pytest_cnimigrate.observe.invariants.ledger import Ledger
 from pytest_cnimigrate.observe.record.lines import Transition
@@ -28,28 +28,14 @@ def node_of(pod: Object) -> str:
     return name
 
 
-def uses_host_network(pod: Object) -> bool:
-    return bool(pod["spec"].get("hostNetwork"))
-
-
 def pod_ip(pod: Object | None) -> str:
     address: str = ((pod or {}).get("status") or {}).get("podIP", "")
     return address
 
 
-def is_finished(pod: Object) -> bool:
-    """Succeeded or Failed: it is over, whether it still stands there or not."""
-    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
-
-
 def is_serving(pod: Object) -> bool:
     """Ready, and not on its way out."""
     return is_pod_ready(pod) and not is_terminating(pod) and not is_finished(pod)
-
-
-def is_static(pod: Object) -> bool:
-    """A mirror of a pod that kubelet runs by itself."""
-    return "kubernetes.io/config.mirror" in annotations_of(pod)
 
 
 def is_cordoned(node: Object | None) -> bool:

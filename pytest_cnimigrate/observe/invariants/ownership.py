@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from pytest_cnimigrate.model.objects import Object, is_pod_ready
+from pytest_cnimigrate.model.pods import is_finished, uses_host_network
 from pytest_cnimigrate.observe.invariants.base import Invariant, Lasting, Violation
 from pytest_cnimigrate.observe.invariants.context import Context
-from pytest_cnimigrate.observe.invariants.facts import (
-    is_finished,
-    keeps_pods_off,
-    node_of,
-    pod_ip,
-    uses_host_network,
-)
+from pytest_cnimigrate.observe.invariants.facts import keeps_pods_off, node_of, pod_ip
 from pytest_cnimigrate.observe.invariants.ledger import Ledger
 from pytest_cnimigrate.observe.record.lines import Transition
 from pytest_cnimigrate.observe.record.state import State

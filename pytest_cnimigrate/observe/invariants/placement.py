@@ -6,9 +6,10 @@ from abc import abstractmethod
 from collections.abc import Iterator
 
 from pytest_cnimigrate.model.objects import Object, key_of
+from pytest_cnimigrate.model.pods import is_finished
 from pytest_cnimigrate.observe.invariants.base import Invariant, Violation
 from pytest_cnimigrate.observe.invariants.context import Context
-from pytest_cnimigrate.observe.invariants.facts import concerns_labels, is_finished, node_of
+from pytest_cnimigrate.observe.invariants.facts import concerns_labels, node_of
 from pytest_cnimigrate.observe.record.lines import Transition
 from pytest_cnimigrate.observe.record.state import State
 

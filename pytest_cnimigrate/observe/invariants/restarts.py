@@ -14,16 +14,10 @@ from pytest_cnimigrate.model.objects import (
     parse_timestamp,
     uid_of,
 )
+from pytest_cnimigrate.model.pods import is_finished, is_static
 from pytest_cnimigrate.observe.invariants.base import Invariant, Lasting, Violation
 from pytest_cnimigrate.observe.invariants.context import Context
-from pytest_cnimigrate.observe.invariants.facts import (
-    NodeBook,
-    Workload,
-    is_finished,
-    is_static,
-    node_of,
-    workload_of,
-)
+from pytest_cnimigrate.observe.invariants.facts import NodeBook, Workload, node_of, workload_of
 from pytest_cnimigrate.observe.invariants.ledger import Ledger, OwnChange
 from pytest_cnimigrate.observe.record.lines import Transition
 from pytest_cnimigrate.observe.record.state import State
